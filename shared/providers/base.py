@@ -1,0 +1,173 @@
+"""What every mail provider yields, whatever it calls it; the engine knows this module and no adapter.
+
+Labels are the provider's own strings, except that these well-known names mean the same everywhere:
+INBOX, SENT, DRAFT, SPAM, TRASH, CHAT, UNREAD, STARRED, IMPORTANT.
+
+Versions are opaque strings. Where all of them are decimal they are ordered as integers (Gmail history ids; they can
+exceed 64 bits); otherwise they can only be told apart. ``newer`` is the only place that compares them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """The metadata of one mail, normalised: every string is valid UTF-8 without NUL and bounded in length.
+
+    ``labels`` are sorted and distinct. ``received_at`` is when the provider received it (seconds since the epoch).
+    Addresses are bare (``ann@example.org``), in header order. ``headers`` holds the allow-listed headers, decoded, by
+    their canonical names. ``truncated`` names the fields that were cut because the provider's value was over its bound.
+    """
+
+    id: str
+    thread_id: str
+    version: str
+    labels: tuple[str, ...]
+    received_at: float
+    subject: str
+    sender: str
+    to: tuple[str, ...]
+    cc: tuple[str, ...]
+    bcc: tuple[str, ...]
+    snippet: str
+    headers: dict[str, str]
+    truncated: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Upsert:
+    """The whole current metadata of a message."""
+
+    message: Message
+
+    @property
+    def id(self) -> str:
+        """The provider's id of the message."""
+        return self.message.id
+
+
+@dataclass(frozen=True, slots=True)
+class LabelsChanged:
+    """Labels were added or removed; nothing else changed."""
+
+    id: str
+    version: str
+    added: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Deleted:
+    """The provider says that the message was permanently deleted."""
+
+    id: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """The provider answered 404 for an id that it had named: deleted since, or not to be read yet."""
+
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The provider keeps refusing this one message, or what it serves cannot be normalised; ``reason`` says which."""
+
+    id: str
+    reason: str
+
+
+Change: TypeAlias = Upsert | LabelsChanged | Deleted | Missing | Refused
+Fetched: TypeAlias = Upsert | Missing | Refused
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Changes in the provider's order, the cursor that follows them, and whether more are waiting behind it now."""
+
+    changes: tuple[Change, ...]
+    cursor: str
+    more: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """One page of message ids, newest first; ``next`` is the token of the following page, None at the end."""
+
+    ids: tuple[str, ...]
+    next: str | None
+    estimate: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """Who the mailbox belongs to, the cursor of this moment, and how many messages it holds."""
+
+    address: str
+    cursor: str
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """A push arrangement: the provider's id for it ('' where it has none) and when it ends."""
+
+    id: str
+    expires_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """What the token endpoint answered; ``refresh`` is None where the old refresh token stays in use."""
+
+    access: str
+    expires_at: float
+    refresh: str | None = None
+
+
+class MailProvider(Protocol):
+    """One provider. Every call has a timeout; ``token`` is a fresh access token.
+
+    All calls raise ``errors.RateLimited``, ``ReauthRequired`` (401), ``ProviderUnavailable`` (5xx, timeout, cut
+    connection) and ``ProviderRefused`` (any other refusal of the whole call).
+    """
+
+    name: str
+    """``GOOGLE`` or ``MICROSOFT``, as in mailbox ids and events."""
+
+    def profile(self, token: str) -> Profile:
+        """Read who and where the mailbox is."""
+
+    def list_ids(self, token: str, page: str | None, limit: int, label: str | None = None) -> Listing:
+        """List message ids, newest first, spam and trash included, of one label or of all. Raises ``PageExpired``."""
+
+    def labels(self, token: str) -> tuple[str, ...]:
+        """The ids of all labels that a message can carry."""
+
+    def fetch(self, token: str, ids: Sequence[str]) -> tuple[Fetched, ...]:
+        """Read the metadata of messages, one answer per id in the given order."""
+
+    def changes(self, token: str, cursor: str) -> Page:
+        """Read the next page of changes after a cursor, fetching what was added. Raises ``CursorExpired``."""
+
+    def open_channel(self, token: str) -> Channel | None:
+        """Ask the provider to ring; None where no channel is configured. Opening again renews."""
+
+    def close_channel(self, token: str, channel: Channel) -> None:
+        """Ask the provider to stop ringing; a channel that is already gone is no error."""
+
+    def refresh(self, refresh_token: str) -> Tokens:
+        """Trade the refresh token for an access token. Raises ``ReauthRequired`` when the grant is dead."""
+
+
+def newer(candidate: str, current: str) -> bool:
+    """Whether a version follows another: as integers where both are decimal, else whether they differ at all."""
+    if candidate.isdecimal() and current.isdecimal():
+        return int(candidate) > int(current)
+    return candidate != current

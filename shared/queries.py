@@ -1,0 +1,122 @@
+"""Every query that the product issues, each once; their shapes are the indexes that a store has to keep."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import replace
+
+from shared import refs
+from shared.ports import Doc, Query, Range, Shape, Store
+
+SHARDS = 8
+"""Control-plane queries go shard by shard, so that no index on a time becomes a hot spot (DESIGN section 5)."""
+
+POLL_SLOTS = 15
+"""Into so many slots the mailboxes that have a channel are spread over one polling period."""
+
+
+def shard_of(name: str) -> int:
+    """The control-plane shard of a mailbox or stream."""
+    return spread(name, SHARDS)
+
+
+def spread(name: str, over: int) -> int:
+    """A number below ``over`` that a name keeps for ever."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") % over
+
+
+def segments_after(stream: str, sequence: int, limit: int) -> Query:
+    """The segments that hold events after a sequence, in order."""
+    return Query("log", refs.stream(stream), range=Range("last", after=sequence), limit=limit)
+
+
+def mailboxes_of(uid: str) -> Query:
+    """All mailboxes of a user."""
+    return Query("mailboxes", refs.user(uid), limit=500)
+
+
+def due_mailboxes(shard: int, now: float) -> Query:
+    """The mailboxes of a shard that missed a deadline."""
+    return Query("mailboxes", equal=(("shard", shard),), range=Range("due_at", up_to=now))
+
+
+def due_streams(shard: int, now: float) -> Query:
+    """The users' own streams of a shard whose outbox was not emptied in time."""
+    return Query("streams", equal=(("shard", shard),), range=Range("due_at", up_to=now))
+
+
+def polled_mailboxes(group: str) -> Query:
+    """The mailboxes that are polled together."""
+    return Query("mailboxes", equal=(("poll", group),))
+
+
+def messages_of(mailbox: str, limit: int = 500, after: str | None = None) -> Query:
+    """The message documents of a mailbox, tombstones and placeholders included; ``after`` is a reference."""
+    return _from("messages", mailbox, limit, after)
+
+
+def placeholders_of(mailbox: str, limit: int, after: str | None = None) -> Query:
+    """The messages of which only a version is known."""
+    return replace(_from("messages", mailbox, limit, after), equal=(("state", "placeholder"),))
+
+
+def gaps_of(mailbox: str, limit: int, after: str | None = None) -> Query:
+    """The gaps of a mailbox, whatever their status."""
+    return _from("gaps", mailbox, limit, after)
+
+
+def open_gaps(mailbox: str, limit: int) -> Query:
+    """The open gaps of a mailbox, the one to be retried first in front."""
+    return Query("gaps", refs.stream(mailbox), equal=(("status", "open"),), range=Range("next_at"), limit=limit)
+
+
+def resync_pages(mailbox: str) -> Query:
+    """What the listings of a running resync named."""
+    return Query("resync", refs.stream(mailbox))
+
+
+def effects_of(consumer: str, scope: str, limit: int, after: str | None = None) -> Query:
+    """The effects of a consumer in one scope (a stream's generation); ``after`` is a reference."""
+    start = Doc(after, {}, "") if after else None
+    return Query("effects", f"consumers/{consumer}", equal=(("scope", scope),), limit=limit, start_after=start)
+
+
+def overdue_intents(shard: int, now: float) -> Query:
+    """The intents of all consumers whose task should have run by now."""
+    return Query("intents", equal=(("shard", shard),), range=Range("due_at", up_to=now))
+
+
+def scan(store: Store, query: Query) -> Iterator[Doc]:
+    """All results of a query, page by page."""
+    while True:
+        page = store.query(query)
+        yield from page
+        if len(page) < query.limit:
+            return
+        query = replace(query, start_after=page[-1])
+
+
+def _from(group: str, mailbox: str, limit: int, after: str | None) -> Query:
+    start = Doc(after, {}, "") if after else None
+    return Query(group, refs.stream(mailbox), limit=limit, start_after=start)
+
+
+SHAPES: frozenset[Shape] = frozenset(
+    query.shape
+    for query in (
+        segments_after("u:app", 0, 1),
+        mailboxes_of("u"),
+        due_mailboxes(0, 0.0),
+        due_streams(0, 0.0),
+        polled_mailboxes("slot-0"),
+        messages_of("u:app"),
+        placeholders_of("u:app", 1),
+        gaps_of("u:app", 1),
+        open_gaps("u:app", 1),
+        resync_pages("u:app"),
+        effects_of("c", "s", 1),
+        overdue_intents(0, 0.0),
+    )
+)
+"""The declared shapes: a store refuses any other query."""

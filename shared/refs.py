@@ -1,0 +1,90 @@
+"""Where every document lives: the only place that spells document paths (DESIGN section 5).
+
+A mailbox id is ``{uid}:{slot}:{PROVIDER}`` and names its stream too; a user's own stream is ``{uid}:app``. Neither uid
+nor slot contains a colon or a slash, so ids and paths convert without a lookup.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+
+from shared.errors import NotFound
+
+
+def user(uid: str) -> str:
+    """The user's document."""
+    return f"users/{uid}"
+
+
+def grant(uid: str, grant_id: str) -> str:
+    """A grant; ``grant_id`` is ``{provider}:{subject}``."""
+    return f"users/{uid}/grants/{grant_id}"
+
+
+def data_key(uid: str) -> str:
+    """The user's wrapped data key, in the store of keys."""
+    return f"keys/{uid}"
+
+
+def mailbox_id(uid: str, slot: str, provider: str) -> str:
+    """Compose the id of a mailbox, which is also its stream."""
+    return f"{uid}:{slot}:{provider}"
+
+
+def app_stream(uid: str) -> str:
+    """The stream of the events that the user's clients post."""
+    return f"{uid}:app"
+
+
+def owner(stream: str) -> str:
+    """The uid in a mailbox id or stream."""
+    return stream.partition(":")[0]
+
+
+def stream(name: str) -> str:
+    """The document at the head of a stream: the mailbox, or the user's app stream. Raises ``NotFound``."""
+    uid, _, rest = name.partition(":")
+    if "/" in name or not uid or not rest:
+        raise NotFound("There is no such stream.")
+    return f"users/{uid}/streams/app" if rest == "app" else f"users/{uid}/mailboxes/{name}"
+
+
+def segment(name: str, first: int) -> str:
+    """The log document whose first event has this sequence."""
+    return f"{stream(name)}/log/{first:012d}"
+
+
+def message(mailbox: str, provider_id: str) -> str:
+    """A message; provider ids are hashed, so that a hostile one cannot leave its collection and writes spread."""
+    return f"{stream(mailbox)}/messages/{_digest(provider_id)}"
+
+
+def gap(mailbox: str, provider_id: str) -> str:
+    """The gap of a message that could not be read."""
+    return f"{stream(mailbox)}/gaps/{_digest(provider_id)}"
+
+
+def resync_page(mailbox: str, run: int, page: int) -> str:
+    """What one listing page of a resync named, kept until that resync ends."""
+    return f"{stream(mailbox)}/resync/{run:06d}-{page:08d}"
+
+
+def watermark(consumer: str, name: str) -> str:
+    """How far a consumer has applied a stream."""
+    return f"consumers/{consumer}/watermarks/{name}"
+
+
+def effect(consumer: str, scope: str, *key: str) -> str:
+    """One effect of a consumer in one scope (a stream's generation)."""
+    return f"consumers/{consumer}/effects/{_digest('|'.join((scope, *key)))}"
+
+
+def route(provider: str, address: str) -> str:
+    """Which mailboxes a doorbell means, by the provider's address or channel id."""
+    return f"routes/{_digest(f'{provider}|{address}')}"
+
+
+def _digest(text: str) -> str:
+    raw = hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:20]
+    return base64.b32hexencode(raw).decode().lower()

@@ -1,0 +1,88 @@
+"""Every environment variable that the product reads: its type, its default and one line of meaning.
+
+``docs/settings.md`` shows the same table, and a test keeps the two alike. An unreadable value is a
+``ConfigurationError`` that names the variable and never repeats its value.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from shared.errors import ConfigurationError
+
+
+def _setting(env: str, default: Any, meaning: str) -> Any:
+    return field(default=default, metadata={"env": env, "meaning": meaning})
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The settings of one process; ``Settings.from_env()`` reads them."""
+
+    backend: str = _setting("BACKEND", "embedded", "Which adapters to use: `embedded`.")
+    data_dir: str = _setting("DATA_DIR", ".data", "Folder of the embedded store, queue, bus and secrets.")
+    version: str = _setting("BRAINSTEM_VERSION", "0.1.0", "The version that `/health` and error envelopes report.")
+    jwt_issuer: str = _setting("JWT_ISSUER", "", "The only accepted `iss` of access tokens.")
+    jwt_audience: str = _setting("JWT_AUDIENCE", "brainstem", "The only accepted `aud` of access tokens.")
+    jwt_jwks_url: str = _setting("JWT_JWKS_URL", "", "Where the issuer publishes its keys; this or `JWT_PUBLIC_KEY`.")
+    jwt_public_key: str = _setting("JWT_PUBLIC_KEY", "", "A PEM public key, or the path of one, instead of a JWKS.")
+    jwt_algorithms: tuple[str, ...] = _setting(
+        "JWT_ALGORITHMS", ("RS256", "ES256", "EdDSA"), "Accepted signature algorithms (asymmetric only)."
+    )
+    gmail_api_url: str = _setting("GMAIL_API_URL", "https://gmail.googleapis.com/", "Root of the Gmail API.")
+    google_oidc_discovery_url: str = _setting(
+        "GOOGLE_OIDC_DISCOVERY_URL",
+        "https://accounts.google.com/.well-known/openid-configuration",
+        "Where Google's token endpoint is found.",
+    )
+    google_client_id: str = _setting("GOOGLE_CLIENT_ID", "", "OAuth client id at Google.")
+    google_client_secret: str = _setting(
+        "GOOGLE_CLIENT_SECRET", "", "OAuth client secret at Google; wins over the secret `google-client-secret`."
+    )
+    gmail_topic: str = _setting("GMAIL_TOPIC", "", "Pub/Sub topic of Gmail's pushes; without it mailboxes are polled.")
+    provider_timeout: float = _setting("PROVIDER_TIMEOUT_SECONDS", 20.0, "Limit of one call to a mail provider.")
+    headers: tuple[str, ...] = _setting(
+        "MAIL_HEADERS",
+        (
+            "From", "To", "Cc", "Bcc", "Reply-To", "Subject", "Date", "Message-ID", "In-Reply-To", "References",
+            "List-Id", "List-Unsubscribe", "Auto-Submitted",
+        ),
+        "Header fields that are read, kept and passed on.",
+    )  # fmt: skip
+    page_size: int = _setting("PAGE_SIZE", 100, "Messages per backfill page, 1 to 500.")
+    poll_seconds: float = _setting("POLL_SECONDS", 900.0, "How often a mailbox with a channel is looked at anyway.")
+    poll_seconds_unchannelled: float = _setting(
+        "POLL_SECONDS_UNCHANNELLED", 30.0, "How often a mailbox without a channel is looked at."
+    )
+    tick_seconds: float = _setting("TICK_SECONDS", 60.0, "How often the scheduler calls `tick`.")
+    log_retention_days: float = _setting("LOG_RETENTION_DAYS", 0.0, "Age at which log segments expire; 0 keeps all.")
+    max_body_bytes: int = _setting("MAX_BODY_BYTES", 262_144, "Largest accepted request body.")
+    log_level: str = _setting("LOG_LEVEL", "INFO", "Least severity that is logged.")
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None) -> Settings:
+        """Read the environment. Raises ``ConfigurationError``."""
+        source = os.environ if environ is None else environ
+        values: dict[str, Any] = {}
+        for spec in fields(cls):
+            raw = source.get(spec.metadata["env"])
+            if raw is not None and raw != "":
+                values[spec.name] = _parse(spec.metadata["env"], raw, spec.default)
+        return cls(**values)
+
+
+def _parse(name: str, raw: str, default: Any) -> Any:
+    if isinstance(default, tuple):
+        return tuple(part.strip() for part in raw.split(",") if part.strip())
+    if isinstance(default, (int, float)):
+        try:
+            number = type(default)(raw)
+        except ValueError:
+            raise ConfigurationError(f"{name} must be a number.") from None
+        if number < 0:
+            raise ConfigurationError(f"{name} must not be negative.")
+        return number
+    return raw
