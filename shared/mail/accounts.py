@@ -1,0 +1,255 @@
+"""What a person does with mailboxes: connect, disconnect, erase, and see how they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from shared import queries, refs
+from shared.errors import Conflict, ConsentRequired, NotFound, Retry, Unknown
+from shared.events.envelope import iso
+from shared.mail import message as mail
+from shared.mail.apply import apply, finish
+from shared.mail.context import Context, Loaded, load
+from shared.mail.fold import Notice, Work
+from shared.mail.state import CONNECT_DEADLINE, MailboxState, document, read_state
+from shared.mail.tasks import enqueue_once
+from shared.ports import Create, Doc, Query, Update
+
+ATTEMPTS = 8
+PROVIDERS = {"google": "GOOGLE"}
+"""What the API calls a provider, and what mailbox ids and events call it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Accounts:
+    """The mailboxes of users; every change raises the epoch, which ends the chains of the one before."""
+
+    ctx: Context
+
+    def grant_id(self, uid: str, provider: str) -> str:
+        """Under which id to keep tokens that a client brings itself: nobody vouches for their subject, so the slot names it."""
+        mailboxes = self._mailboxes(uid, PROVIDERS[provider])
+        if mailboxes:
+            return mailboxes[0].state.grant_id
+        return f"{provider}:{self._next_slot(uid, PROVIDERS[provider])}"
+
+    def connect(self, uid: str, provider: str, grant_id: str | None) -> None:
+        """Start, or take up again, the mailboxes of a provider: the one of ``grant_id``, or all whose grant is usable.
+
+        Raises ``ConsentRequired`` when there is none.
+        """
+        name = PROVIDERS[provider]
+        mailboxes = self._mailboxes(uid, name)
+        if grant_id is not None:
+            chosen = [loaded for loaded in mailboxes if loaded.state.grant_id == grant_id]
+            if not chosen:
+                chosen = [self._create(uid, name, grant_id)]
+        else:
+            chosen = [loaded for loaded in mailboxes if self.ctx.grants.usable(uid, loaded.state.grant_id)]
+        if not chosen:
+            raise ConsentRequired(f"Grant access to the {provider} mailbox first.", provider=provider)
+        for loaded in chosen:
+            state = self._raise_epoch(loaded, _connecting)
+            enqueue_once(self.ctx.tasks, state, "connect", "first")
+
+    def disconnect(self, uid: str, provider: str) -> None:
+        """Stop following the mailboxes of a provider; grants, messages and streams stay. Raises ``NotFound``."""
+        mailboxes = self._mailboxes(uid, PROVIDERS[provider])
+        if not mailboxes:
+            raise NotFound(f"No {provider} mailbox is connected.")
+        for loaded in mailboxes:
+            if loaded.state.status != "disconnected":
+                notices = (Notice("mailbox.disconnected", {"address": loaded.state.address}),)
+                state = self._raise_epoch(loaded, _disconnected, notices)
+                if state.channel is not None:
+                    enqueue_once(self.ctx.tasks, state, "channel", "stop")
+
+    def erase(self, uid: str, mailbox: str) -> None:
+        """Remove one mailbox with all that was kept of it; its id is not given again. Raises ``NotFound``."""
+        loaded = load(self.ctx, mailbox) if refs.owner(mailbox) == uid else None
+        if loaded is None:
+            raise NotFound("There is no such mailbox.")
+        state = self._raise_epoch(loaded, _erasing)
+        enqueue_once(self.ctx.tasks, state, "erase", "first")
+
+    def status(self, uid: str) -> dict[str, Any]:
+        """How the user's mailboxes are; times as ISO 8601, lag in seconds, outbox in events."""
+        states = [read_state(doc) for doc in self.ctx.store.query(queries.mailboxes_of(uid))]
+        states = [state for state in states if not state.erasing]
+        running = ("connecting", "backfilling", "live", "resyncing", "rate_limited")
+        return {
+            "user_id": uid,
+            "running_syncs": [state.id for state in states if state.status in running],
+            "mailboxes": [_public(state) for state in states],
+        }
+
+    def messages(
+        self, uid: str, mailbox: str, after: str | None, limit: int
+    ) -> tuple[list[dict[str, Any]], str | None]:
+        """A page of a mailbox's messages, and after which document the next one starts."""
+        state = self._owned(uid, mailbox)
+
+        def shown(doc: Doc) -> dict[str, Any] | None:
+            if doc.data["state"] != mail.PRESENT:
+                return None
+            fields = mail.public(mailbox, state.provider, doc.data)
+            origin = mail.origin_of(state, doc.data)
+            return {"mailbox": fields.pop("inbox_id"), **fields, "origin": origin, "announced": doc.data["announced"]}
+
+        return self._page(lambda start, size: queries.messages_of(mailbox, size, start), after, limit, shown)
+
+    def gaps(self, uid: str, mailbox: str, after: str | None, limit: int) -> tuple[list[dict[str, Any]], str | None]:
+        """A page of a mailbox's gaps, whatever became of them."""
+        self._owned(uid, mailbox)
+
+        def shown(doc: Doc) -> dict[str, Any]:
+            data = doc.data
+            return {
+                "mailbox": mailbox,
+                "provider_message_id": data["id"],
+                "reason": data["reason"],
+                "status": data["status"],
+                "attempts": data["attempts"],
+                "next_at": None if data["next_at"] is None else iso(data["next_at"]),
+                "first_at": iso(data["first_at"]),
+            }
+
+        return self._page(lambda start, size: queries.gaps_of(mailbox, size, start), after, limit, shown)
+
+    def _page(
+        self,
+        query: Callable[[str | None, int], Query],
+        after: str | None,
+        limit: int,
+        shown: Callable[[Doc], dict[str, Any] | None],
+    ) -> tuple[list[dict[str, Any]], str | None]:
+        docs = self.ctx.store.query(query(after, limit))
+        rows = [row for doc in docs if (row := shown(doc)) is not None]
+        return rows, docs[-1].ref if len(docs) == limit else None
+
+    def _owned(self, uid: str, mailbox: str) -> MailboxState:
+        loaded = load(self.ctx, mailbox) if refs.owner(mailbox) == uid else None
+        if loaded is None or loaded.state.erasing:
+            raise NotFound("There is no such mailbox.")
+        return loaded.state
+
+    def _mailboxes(self, uid: str, provider: str) -> list[Loaded]:
+        docs = self.ctx.store.query(queries.mailboxes_of(uid))
+        found = [Loaded(read_state(doc), doc.version) for doc in docs]
+        return [loaded for loaded in found if loaded.state.provider == provider and not loaded.state.erasing]
+
+    def _next_slot(self, uid: str, provider: str) -> str:
+        user = self.ctx.store.get([refs.user(uid)]).get(refs.user(uid))
+        return _slot(user.data if user else {}, provider)
+
+    def _create(self, uid: str, provider: str, grant_id: str) -> Loaded:
+        """A new mailbox in a slot that this user never had before."""
+        for _ in range(ATTEMPTS):
+            user = self.ctx.store.get([refs.user(uid)]).get(refs.user(uid))
+            if user is None:
+                raise NotFound("There is no such user.")
+            slot, now = _slot(user.data, provider), self.ctx.clock.now()
+            mailbox = refs.mailbox_id(uid, slot, provider)
+            state = MailboxState(mailbox, uid, provider, slot, grant_id, created_at=now, updated_at=now)
+            slots = user.data.get("slots", {})
+            taken = {"slots": {**slots, provider: slots.get(provider, 0) + 1}}
+            try:
+                versions = self.ctx.store.commit(
+                    [Create(state.ref, document(state)), Update(user.ref, taken, user.version)]
+                )
+            except (Conflict, Unknown):
+                same = [found for found in self._mailboxes(uid, provider) if found.state.grant_id == grant_id]
+                if same:
+                    return same[0]
+                continue
+            return Loaded(state, versions[0] or "")
+        raise Retry("The user's mailboxes kept changing.")
+
+    def _raise_epoch(
+        self,
+        loaded: Loaded,
+        change: Callable[[MailboxState, float], MailboxState],
+        notices: tuple[Notice, ...] = (),
+    ) -> MailboxState:
+        """Fence off everything that is under way, change the state, tell of it, publish."""
+        for _ in range(ATTEMPTS):
+            at = self.ctx.clock.now()
+            work = Work("notice", at, advance=lambda state, at=at: change(state, at), notices=notices)  # type: ignore[misc]
+            applied = apply(self.ctx, loaded, work, lambda state: state.rev)
+            if applied is not None:
+                finish(self.ctx, applied)
+                return applied.loaded.state
+            current = load(self.ctx, loaded.state.id)
+            if current is None:
+                raise NotFound("There is no such mailbox.")
+            loaded = current
+        raise Retry("The mailbox kept changing.")
+
+
+def _connecting(state: MailboxState, at: float) -> MailboxState:
+    return replace(
+        state,
+        epoch=state.epoch + 1,
+        status="connecting",
+        last_error=None,
+        retry_count=0,
+        resume_at=None,
+        refused_in_row=0,
+        more=False,
+        due_live=None,
+        due_chain=at + CONNECT_DEADLINE,
+    )
+
+
+def _disconnected(state: MailboxState, at: float) -> MailboxState:
+    return replace(
+        state,
+        epoch=state.epoch + 1,
+        status="disconnected",
+        connected=False,
+        more=False,
+        due_live=None,
+        due_gaps=None,
+        due_channel=None,
+        due_chain=at + CONNECT_DEADLINE if state.channel is not None else None,
+    )
+
+
+def _erasing(state: MailboxState, at: float) -> MailboxState:
+    return replace(_disconnected(state, at), erasing=True, due_chain=at + CONNECT_DEADLINE)
+
+
+def _slot(user: dict[str, Any], provider: str) -> str:
+    given = user.get("slots", {}).get(provider, 0)
+    return "primary" if given == 0 else f"m{given + 1}"
+
+
+def _public(state: MailboxState) -> dict[str, Any]:
+    def time(value: float | None) -> str | None:
+        return None if value is None else iso(value)
+
+    return {
+        "id": state.id,
+        "provider": state.provider,
+        "address": state.address,
+        "status": state.status,
+        "messages": state.messages,
+        "created_at": iso(state.created_at),
+        "updated_at": iso(state.updated_at),
+        "last_synced_at": time(state.last_synced_at),
+        "last_error": state.last_error,
+        "retry_count": state.retry_count,
+        "lag": state.lag,
+        "outbox": state.head - state.published,
+        "sequence": state.head,
+        "backfill": {
+            "done": state.backfill.done,
+            "listed": state.backfill.listed,
+            "total": state.backfill.total,
+        },
+        "resync": None if state.resync is None else {"phase": state.resync.phase, "listed": state.resync.listed},
+        "gaps_due": time(state.due_gaps),
+        "channel_expires_at": time(state.channel.expires_at if state.channel else None),
+    }

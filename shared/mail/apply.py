@@ -1,0 +1,116 @@
+"""Writing what a page means: fold, commit, fold again on what others wrote meanwhile, and publish.
+
+The order in which a step reads is part of the protocol: mailbox, token, provider page, documents. After a Conflict or an
+Unknown the mailbox is read first and the documents after it; if the position is no longer the one that the page was
+fetched with, the page is spent, perhaps by our own commit whose answer was lost, and is dropped (DESIGN section 7).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from shared import refs
+from shared.errors import Conflict, ProviderRefused, ProviderUnavailable, Retry, Unknown
+from shared.events.envelope import Segment
+from shared.events.publish import relay
+from shared.mail.context import Account, Context, Loaded, load, mark_sent, with_rev
+from shared.mail.fold import Work, fold
+from shared.mail.state import MailboxState, difference, sent
+from shared.mail.tasks import continue_chain
+from shared.ports import Doc, Update
+
+ATTEMPTS = 12
+FETCHES = 3
+"""How often the documents that turn out to be older than a known change are fetched again before the step is put off."""
+
+Position = Callable[[MailboxState], object]
+
+
+class Stopped(ProviderRefused):
+    """Too many messages in a row could not be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """The mailbox after a page, and the segments that were committed and are not yet published."""
+
+    loaded: Loaded
+    segments: tuple[Segment, ...] = ()
+
+
+def apply(
+    ctx: Context,
+    loaded: Loaded,
+    work: Work,
+    position: Position,
+    account: Account | None = None,
+    published: int = 0,
+    optimistic: bool = False,
+) -> Applied | None:
+    """Commit a page; None when it is spent.
+
+    ``position`` answers what of the mailbox must be as it was when the page was fetched. ``account`` fetches messages
+    that the fold asks for. ``published`` is how far the bus is known to be. ``optimistic`` skips the first read of the
+    documents: a Conflict tells when one is there after all. Raises ``Stopped``, ``Retry``, provider errors.
+    """
+    fetched_with = (loaded.state.epoch, position(loaded.state))
+    known = {} if optimistic else _documents(ctx, loaded.state, work)
+    written: list[Segment] = []
+    fetches = 0
+    for _ in range(ATTEMPTS):
+        folded = fold(sent(loaded.state, published), known, work)
+        if folded.stop is not None:
+            raise Stopped(folded.stop)
+        if folded.wanted:
+            fetches += 1
+            if account is None or fetches > FETCHES:
+                raise ProviderUnavailable("The provider still serves messages from before a change it has told us of.")
+            wanted = folded.wanted
+            fetched = account.call(lambda provider, token, ids=wanted: provider.fetch(token, ids))  # type: ignore[misc]
+            work = replace(work, changes=(*fetched, *work.changes))
+            known = _documents(ctx, loaded.state, work)
+            continue
+        try:
+            for commit in folded.commits:
+                mailbox = Update(loaded.state.ref, difference(loaded.state, commit.state), loaded.version)
+                versions = ctx.store.commit([mailbox, *commit.writes])
+                loaded = Loaded(with_rev(loaded.state, commit.state), versions[0] or "")
+                written.extend(commit.segments)
+        except (Conflict, Unknown):
+            current = load(ctx, loaded.state.id)
+            if current is None:
+                return None
+            loaded = current
+            if (loaded.state.epoch, position(loaded.state)) != fetched_with:
+                _publish(ctx, loaded, written)
+                return None
+            known = _documents(ctx, loaded.state, work)
+            continue
+        return Applied(loaded, tuple(written))
+    raise Retry("The mailbox kept changing while a page was written.")
+
+
+def finish(ctx: Context, applied: Applied, published: int = 0, successor: str | None = None) -> None:
+    """Publish up to the head just committed, then go on: successor first, then the caller may acknowledge.
+
+    With a successor the mark travels in its task and is written by its commit; without one it is written here.
+    """
+    state = sent(applied.loaded.state, published)
+    mark = relay(ctx.store, ctx.bus, state.id, state.published, state.head, applied.segments)
+    if successor is not None:
+        continue_chain(ctx.tasks, state, successor, mark)
+    elif mark > applied.loaded.state.published:
+        mark_sent(ctx, applied.loaded, mark)
+
+
+def _publish(ctx: Context, loaded: Loaded, held: list[Segment]) -> None:
+    """What a spent page leaves to do: its own commit may be in the log with nobody to publish it."""
+    if loaded.state.published < loaded.state.head:
+        finish(ctx, Applied(loaded, tuple(held)))
+
+
+def _documents(ctx: Context, state: MailboxState, work: Work) -> Mapping[str, Doc]:
+    by_ref = {refs.message(state.id, change.id): change.id for change in work.changes}
+    found = ctx.store.get(list(by_ref)) if by_ref else {}
+    return {by_ref[ref]: doc for ref, doc in found.items()}

@@ -1,0 +1,80 @@
+"""Channels: opening, renewing and stopping a provider's push arrangement.
+
+A channel that was opened for a mailbox which has been disconnected meanwhile is stopped again, here when the commit fails,
+and by the next doorbell where even that was cut short (DESIGN section 7, Channel).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from shared import queries
+from shared.errors import ProviderError, ProviderRefused
+from shared.mail.context import Account, Context, Loaded, amend_mailbox
+from shared.mail.state import ChannelState, MailboxState
+from shared.mail.tasks import StepTask
+from shared.providers.base import Channel
+
+RENEW_AFTER = 86_400.0
+"""A watch lives seven days; "recommend once per day" (PROVIDERS 3.1.5)."""
+
+RETRY_AFTER = 600.0
+JITTER = 3_600
+
+
+def renew(ctx: Context, loaded: Loaded, _task: StepTask) -> bool:
+    """Open the mailbox's channel or prolong it; without one configured the mailbox is polled instead."""
+    state = loaded.state
+    account = Account(ctx, state)
+    at = ctx.clock.now()
+    try:
+        channel = account.call(lambda provider, token: provider.open_channel(token))
+    except ProviderRefused as refused:
+        _refused(ctx, loaded, at, refused.message)
+        return True
+    if channel is None:
+        amend_mailbox(ctx, state.id, lambda current: replace(current, channel=None, due_channel=None), loaded)
+        return True
+    renew_at = min(at + RENEW_AFTER - queries.spread(state.id, JITTER), at + (channel.expires_at - at) / 2)
+    opened = ChannelState(channel.id, channel.expires_at, renew_at)
+
+    def decide(current: MailboxState) -> MailboxState:
+        if current.epoch != state.epoch or not current.active:
+            return current
+        return replace(current, channel=opened, due_channel=renew_at)
+
+    after = amend_mailbox(ctx, state.id, decide, loaded)
+    if after is None or after.channel != opened:
+        account.call(lambda provider, token: provider.close_channel(token, channel))
+    return True
+
+
+def stop(ctx: Context, loaded: Loaded) -> None:
+    """Stop the channel of a mailbox that is no longer followed; also when none is on record, for it rang.
+
+    A grant that no longer works cannot stop it: then it ends by itself, within its lifetime.
+    """
+    state = loaded.state
+    channel = state.channel or ChannelState("", 0.0, 0.0)
+    try:
+        Account(ctx, state).call(
+            lambda provider, token: provider.close_channel(token, Channel(channel.id, channel.expires_at))
+        )
+    except ProviderError as error:
+        if error.retry and ctx.clock.now() < channel.expires_at:
+            raise
+    amend_mailbox(ctx, state.id, _stopped, loaded)
+
+
+def _stopped(state: MailboxState) -> MailboxState:
+    return state if state.active else replace(state, channel=None, due_channel=None, due_chain=None)
+
+
+def _refused(ctx: Context, loaded: Loaded, at: float, reason: str) -> None:
+    """The provider will not ring: say so, poll fast once the old channel has ended, ask again later."""
+
+    def decide(current: MailboxState) -> MailboxState:
+        kept = current.channel if current.channel is not None and current.channel.expires_at > at else None
+        return replace(current, channel=kept, due_channel=at + RETRY_AFTER, last_error=f"No push channel: {reason}")
+
+    amend_mailbox(ctx, loaded.state.id, decide, loaded)

@@ -1,0 +1,95 @@
+"""What every step works with: the ports, the grants, the providers; and a mailbox as it was read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from shared import refs
+from shared.cas import amend
+from shared.errors import ConfigurationError, ReauthRequired
+from shared.mail.state import MailboxState, difference, document, read_state, sent
+from shared.ports import Bus, Clock, Doc, Store, Tasks
+from shared.providers.base import MailProvider
+from shared.vault.grants import Grants
+
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The hands of the engine; ``page_size`` is in messages, ``consumers`` names those of our own that follow streams."""
+
+    store: Store
+    bus: Bus
+    tasks: Tasks
+    clock: Clock
+    grants: Grants
+    providers: Mapping[str, MailProvider]
+    page_size: int = 100
+    consumers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A mailbox as it was read or last written, and the version to expect."""
+
+    state: MailboxState
+    version: str
+
+
+class Account:
+    """One mailbox's provider, called with its grant's token; a token that is refused is refreshed once."""
+
+    def __init__(self, ctx: Context, state: MailboxState) -> None:
+        provider = ctx.providers.get(state.provider)
+        if provider is None:
+            raise ConfigurationError(f"No adapter is configured for {state.provider}.")
+        self.provider: MailProvider = provider
+        self._grants = ctx.grants
+        self._state = state
+
+    def call(self, ask: Callable[[MailProvider, str], Answer]) -> Answer:
+        """Ask the provider with a fresh token. Raises ``ReauthRequired`` when the grant no longer works."""
+        token = self._token(None)
+        try:
+            return ask(self.provider, token)
+        except ReauthRequired:
+            return ask(self.provider, self._token(token))
+
+    def _token(self, rejected: str | None) -> str:
+        state = self._state
+        return self._grants.access_token(state.uid, state.grant_id, self.provider.refresh, rejected=rejected)
+
+
+def load(ctx: Context, mailbox: str) -> Loaded | None:
+    """Read a mailbox; None when it is gone."""
+    ref = refs.stream(mailbox)
+    doc = ctx.store.get([ref]).get(ref)
+    return None if doc is None else Loaded(read_state(doc), doc.version)
+
+
+def amend_mailbox(
+    ctx: Context, mailbox: str, decide: Callable[[MailboxState], MailboxState], known: Loaded | None = None
+) -> MailboxState | None:
+    """Change a mailbox outside of a page; ``decide`` answers its argument where there is nothing to do."""
+
+    def masked(doc: Doc) -> dict[str, object] | None:
+        before = read_state(doc)
+        after = decide(before)
+        return None if after == before else difference(before, after)
+
+    doc = Doc(known.state.ref, document(known.state), known.version) if known else None
+    result = amend(ctx.store, refs.stream(mailbox), masked, doc)
+    return None if result is None else read_state(result)
+
+
+def mark_sent(ctx: Context, loaded: Loaded, mark: int) -> None:
+    """Record in a write of its own that the bus has everything up to ``mark``."""
+    amend_mailbox(ctx, loaded.state.id, lambda state: sent(state, mark) if mark > state.published else state, loaded)
+
+
+def with_rev(before: MailboxState, after: MailboxState) -> MailboxState:
+    """The state as it stands once ``difference(before, after)`` is written."""
+    return replace(after, rev=before.rev + 1)

@@ -1,0 +1,55 @@
+"""Erasing a mailbox: first the fence, then consumers' marks and effects, then every document, the mailbox last.
+
+The order is what keeps slow writers out: after the fence no step commits, and a consumer can only commit against the
+watermark that has been deleted or against the mailbox that has been fenced. A crash anywhere resumes: the mailbox is there,
+and due, until all else is gone. Its id is never given again (DESIGN section 2), so old watermarks cannot meet a new stream.
+"""
+
+from __future__ import annotations
+
+from shared import queries, refs
+from shared.events.consume import forget_stream
+from shared.mail import channel
+from shared.mail.context import Context, Loaded
+from shared.mail.tasks import StepTask
+from shared.ports import Delete, Query, Update, Write
+
+AT_ONCE = 200
+
+
+def erase(ctx: Context, loaded: Loaded, _task: StepTask) -> bool:
+    """Remove a fenced mailbox and everything below it; False when it has to go on."""
+    state = loaded.state
+    if not state.erasing:
+        return True
+    if state.channel is not None:
+        channel.stop(ctx, loaded)
+        return False
+    for consumer in ctx.consumers:
+        forget_stream(ctx.store, consumer, state.id)
+    parent = refs.stream(state.id)
+    for query in (
+        queries.messages_of(state.id, AT_ONCE),
+        queries.gaps_of(state.id, AT_ONCE),
+        queries.segments_after(state.id, 0, AT_ONCE),
+        queries.resync_pages(state.id),
+    ):
+        _delete_all(ctx, query)
+    if state.address is not None:
+        _unroute(ctx, refs.route(state.provider, state.address), state.id)
+    ctx.store.commit([Delete(parent, loaded.version)])
+    return True
+
+
+def _delete_all(ctx: Context, query: Query) -> None:
+    while docs := ctx.store.query(query):
+        writes: list[Write] = [Delete(doc.ref) for doc in docs]
+        ctx.store.commit(writes)
+
+
+def _unroute(ctx: Context, ref: str, mailbox: str) -> None:
+    doc = ctx.store.get([ref]).get(ref)
+    if doc is None or mailbox not in doc.data["mailboxes"]:
+        return
+    others = [name for name in doc.data["mailboxes"] if name != mailbox]
+    ctx.store.commit([Update(ref, {"mailboxes": others}, doc.version) if others else Delete(ref, doc.version)])

@@ -1,0 +1,256 @@
+"""The pure core: what one page of changes means for a mailbox, as commits that each leave it consistent.
+
+``fold(mailbox, known, work)`` reads no clock, no store and no provider. Of the commits that it answers only the last
+moves the mailbox's position (``Work.advance``), so a crash between two of them repeats work and loses none; what is
+already applied folds to nothing, because a change applies only if it is newer than the document (DESIGN section 7).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias
+
+import orjson
+
+from shared import refs
+from shared.events.envelope import Event, Segment, numbered_id, segments
+from shared.mail import message as mail
+from shared.mail.state import OUTBOX_DEADLINE, MailboxState
+from shared.ports import Create, Data, Doc, Put, Update, Write
+from shared.providers.base import Change, Deleted, LabelsChanged, Message, Missing, Refused, Upsert, newer
+
+Kind: TypeAlias = Literal["live", "backfill", "resync", "gaps", "notice"]
+"""The chain that a page belongs to; ``notice`` where there is no page, only something to tell."""
+
+COMMIT_BYTES = 2_500_000
+"""Documents and segments of one commit, as JSON; encoded for the wire they stay below the port's 3.5 MiB."""
+
+MESSAGE_BYTES = 700_000
+"""A heavier message would fit no document next to its event: it becomes a gap."""
+
+REFUSALS_IN_ROW = 10
+"""So many refused messages in a row stop the mailbox: then it is not the messages that are wrong."""
+
+FIRST_GAP_RETRY = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """An event that is not about a message; it goes out with the last commit."""
+
+    type: str
+    data: Data
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What one step has to apply: changes in the provider's order and what they do to the mailbox once all are in.
+
+    ``writes`` go with the last commit; they may not touch messages or segments.
+    """
+
+    kind: Kind
+    at: float
+    changes: tuple[Change, ...] = ()
+    advance: Callable[[MailboxState], MailboxState] = lambda state: state
+    notices: tuple[Notice, ...] = ()
+    writes: tuple[Write, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """One atomic write: message and gap documents, the segments that tell of them, and the mailbox afterwards."""
+
+    writes: tuple[Write, ...]
+    segments: tuple[Segment, ...]
+    state: MailboxState
+
+
+@dataclass(frozen=True, slots=True)
+class Folded:
+    """Commits in order; or the ids to fetch before the page can be judged; or the reason to stop the mailbox."""
+
+    commits: tuple[Commit, ...] = ()
+    wanted: tuple[str, ...] = ()
+    stop: str | None = None
+
+
+@dataclass(slots=True)
+class _Item:
+    """One message while the changes of a page pass over it."""
+
+    before: Data | None
+    now: Data | None
+    fresh: bool = False  # fetched within this page: newer than anything a resync distrusts
+    trouble: str | None = None  # why it could not be read
+    record: str | None = None  # the history record being applied: one record may both add and remove labels
+    wanted: bool = False
+
+
+def fold(mailbox: MailboxState, known: Mapping[str, Doc], work: Work) -> Folded:
+    """Decide what to write. ``known`` maps provider ids to the documents read after the mailbox."""
+    items: dict[str, _Item] = {}
+    row = mailbox.refused_in_row
+    for change in work.changes:
+        item = items.get(change.id)
+        if item is None:
+            data = known[change.id].data if change.id in known else None
+            item = items[change.id] = _Item(data, data)
+        _apply(mailbox, work, item, change)
+        if work.kind != "gaps":
+            row = row + 1 if isinstance(change, Refused) else 0 if isinstance(change, Upsert) else row
+        if row >= REFUSALS_IN_ROW:
+            return Folded(stop=f"{row} messages in a row could not be read, the last because: {item.trouble}")
+    wanted = tuple(id_ for id_, item in items.items() if item.wanted)
+    if wanted:
+        return Folded(wanted=wanted)
+    return Folded(tuple(_commits(replace(mailbox, refused_in_row=row), known, work, items)))
+
+
+def _apply(mailbox: MailboxState, work: Work, item: _Item, change: Change) -> None:
+    match change:
+        case Upsert(message):
+            _upsert(work, item, message)
+        case LabelsChanged():
+            _relabel(mailbox, work, item, change)
+        case Deleted(id_, version):
+            if item.now is None or not newer(item.now["version"], version):
+                item.now = mail.tombstone(id_, version, item.now["announced"] if item.now else None)
+        case Missing():
+            item.trouble = "the provider answered 404 for an id that it had named"
+        case Refused(_, reason):
+            item.trouble = reason
+
+
+def _upsert(work: Work, item: _Item, message: Message) -> None:
+    now = item.now
+    item.fresh = True
+    if now is not None:
+        if now["state"] == mail.PLACEHOLDER:
+            if newer(now["version"], message.version):
+                item.wanted = True  # older than a change that live sync has already seen: read it again
+                return
+        elif (now["state"] == mail.TOMBSTONE and work.kind == "backfill") or not newer(message.version, now["version"]):
+            return
+    item.now = mail.present(message, now["announced"] if now else None)
+    item.trouble = None
+    item.wanted = False
+    if len(orjson.dumps(item.now)) > MESSAGE_BYTES:
+        item.now, item.trouble = now, "it is too large even after its fields were cut"
+
+
+def _relabel(mailbox: MailboxState, work: Work, item: _Item, change: LabelsChanged) -> None:
+    now = item.now
+    if now is None:
+        if item.trouble is not None or _will_be_listed(mailbox):
+            item.now = mail.placeholder(change.id, change.version)
+        else:
+            item.wanted = True  # no listing will ever name it again: it has to be read now
+        return
+    if now["state"] == mail.TOMBSTONE or not (newer(change.version, now["version"]) or item.record == change.version):
+        return
+    if now["state"] == mail.PLACEHOLDER:
+        item.now = {**now, "version": change.version}
+        return
+    if work.kind != "resync" and _distrusted(mailbox, item):
+        item.wanted = True
+        return
+    labels = sorted(set(now["labels"]).difference(change.removed).union(change.added))
+    item.now = {**now, "labels": labels, "version": change.version}
+    item.record = change.version
+
+
+def _will_be_listed(mailbox: MailboxState) -> bool:
+    """Whether a listing is under way that names every message which was there when it started."""
+    return mailbox.backfill.listing or (mailbox.resync is not None and mailbox.resync.phase == "list")
+
+
+def _distrusted(mailbox: MailboxState, item: _Item) -> bool:
+    """Whether the document may lack changes of a lost window, so that a difference cannot be applied to it."""
+    if mailbox.resync is None or item.fresh or item.trouble is not None or item.now is None:
+        return False
+    return newer(mailbox.resync.floor, item.now["version"])
+
+
+def _commits(mailbox: MailboxState, known: Mapping[str, Doc], work: Work, items: dict[str, _Item]) -> Iterator[Commit]:
+    """Cut the page into commits below their limit; the state of each follows from the one before."""
+    state = mailbox
+    writes: list[Write] = []
+    events: list[Event] = []
+    weight = 0
+    for id_, item in items.items():
+        if (gap := _gap(state, work, id_, item)) is not None:
+            writes.append(gap)
+            state = replace(state, due_gaps=_earliest(state.due_gaps, work.at + FIRST_GAP_RETRY))
+        if item.now is None or item.now == item.before:
+            continue
+        now = item.now
+        if now["state"] == mail.PRESENT and now["announced"] is None:
+            now = {**now, "announced": mail.announcement(now["labels"])}
+        size = 2 * len(orjson.dumps(now)) + 1_500
+        if weight and weight + size > COMMIT_BYTES:
+            state = _written(state, work.at, events)
+            yield _commit(state, writes, events)
+            writes, events, weight = [], [], 0
+        weight += size
+        writes.append(_write(state, known.get(id_), id_, now))
+        event = mail.event_of(state, item.before, now, state.head + 1, work.at)
+        if event is not None:
+            events.append(event)
+        counted = _counts(now) - _counts(item.before)
+        state = replace(state, head=state.head + (event is not None), messages=state.messages + counted)
+    for notice in work.notices:
+        state = replace(state, head=state.head + 1)
+        events.append(_notice(state, notice, work.at))
+    if writes or events or work.writes or work.advance(state) != mailbox:
+        yield _commit(work.advance(_written(state, work.at, events)), [*writes, *work.writes], events)
+
+
+def _write(state: MailboxState, doc: Doc | None, id_: str, now: Data) -> Write:
+    ref = refs.message(state.id, id_)
+    if doc is None:
+        return Create(ref, now)
+    return Update(ref, {name: value for name, value in now.items() if doc.data.get(name) != value}, doc.version)
+
+
+def _counts(data: Data | None) -> int:
+    return int(data is not None and data["state"] == mail.PRESENT)
+
+
+def _gap(state: MailboxState, work: Work, id_: str, item: _Item) -> Put | None:
+    """The record of a message that could not be read; the chain of gaps keeps its own."""
+    if item.trouble is None or work.kind == "gaps" or (item.now is not None and item.now["state"] == mail.TOMBSTONE):
+        return None
+    return Put(
+        refs.gap(state.id, id_),
+        {
+            "id": id_,
+            "reason": item.trouble[:500],
+            "status": "open",
+            "attempts": 0,
+            "first_at": work.at,
+            "next_at": work.at + FIRST_GAP_RETRY,
+        },
+    )
+
+
+def _notice(state: MailboxState, notice: Notice, at: float) -> Event:
+    id_ = numbered_id(state.id, state.head)
+    data = {"provider": state.provider, "inbox_id": state.id, "user_id": state.uid, **notice.data}
+    return Event(id_, notice.type, state.id, state.head, at, data, state.provider)
+
+
+def _written(state: MailboxState, at: float, events: list[Event]) -> MailboxState:
+    """What every commit leaves behind in the mailbox, whatever else was in it."""
+    due = _earliest(state.due_outbox, at + OUTBOX_DEADLINE) if events else state.due_outbox
+    return replace(state, updated_at=at, due_outbox=due)
+
+
+def _commit(state: MailboxState, writes: list[Write], events: list[Event]) -> Commit:
+    cut = tuple(segments(state.id, f"{state.epoch}-{state.rev + 1}", events))
+    return Commit((*writes, *(segment.create() for segment in cut)), cut, state)
+
+
+def _earliest(one: float | None, other: float) -> float:
+    return other if one is None else min(one, other)

@@ -1,0 +1,94 @@
+"""Gaps: messages that could not be read, each asked for again until it is read, gone, or reported."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from shared import queries, refs
+from shared.mail import message as mail
+from shared.mail.apply import apply, finish
+from shared.mail.context import Account, Context, Loaded
+from shared.mail.fold import Work
+from shared.mail.state import MailboxState, healthy
+from shared.mail.tasks import StepTask, enqueue_once
+from shared.ports import Data, Doc, Update, Write
+from shared.providers.base import Change, Deleted, Fetched, Missing, Refused
+
+AT_ONCE = 50
+
+RETRIES = (5.0, 30.0, 120.0, 600.0, 3_600.0, 21_600.0, 86_400.0)
+"""Seconds to the next attempt, by the number of attempts made; after the last one the gap is reported."""
+
+GONE_AFTER = 60.0
+"""Seconds for which a 404 may mean "not yet": a fresh id can answer 404 at first (PROVIDERS 3.1.4)."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Verdict:
+    """What one answer makes of a gap: its new fields, and the change that the fold has to see."""
+
+    fields: Data
+    change: Change | None = None
+
+
+def retry(ctx: Context, loaded: Loaded, _task: StepTask) -> bool:
+    """Ask for the gaps that are due; False when somebody wrote meanwhile and it has to be judged again."""
+    state = loaded.state
+    at = ctx.clock.now()
+    found = ctx.store.query(queries.open_gaps(state.id, AT_ONCE + 1))
+    due = [doc for doc in found[:AT_ONCE] if doc.data["next_at"] <= at]
+    waiting = [doc.data["next_at"] for doc in found[len(due) :]]
+    verdicts: list[_Verdict] = []
+    account = Account(ctx, state)
+    if due:
+        ids = [doc.data["id"] for doc in due]
+        answers = account.call(lambda provider, token: provider.fetch(token, ids))
+        known = ctx.store.get([refs.message(state.id, id_) for id_ in ids])
+        verdicts = [
+            _judge(doc, answer, known.get(refs.message(state.id, answer.id)), at)
+            for doc, answer in zip(due, answers, strict=True)
+        ]
+    waiting += [verdict.fields["next_at"] for verdict in verdicts if verdict.fields["status"] == "open"]
+    next_at = min(waiting, default=None)
+
+    def advance(current: MailboxState) -> MailboxState:
+        return healthy(replace(current, due_gaps=next_at))
+
+    writes: tuple[Write, ...] = tuple(
+        Update(doc.ref, verdict.fields, doc.version) for doc, verdict in zip(due, verdicts, strict=True)
+    )
+    changes = tuple(verdict.change for verdict in verdicts if verdict.change is not None)
+    # A gap that another chain has opened again since is a Conflict: then this look is spent, whatever the cursor says.
+    work = Work("gaps", at, changes, advance, writes=writes)
+    applied = apply(ctx, loaded, work, lambda current: current.rev, account)
+    if applied is None:
+        return False
+    finish(ctx, applied)
+    if next_at is not None:
+        enqueue_once(ctx.tasks, applied.loaded.state, "gaps", f"{next_at:.0f}", next_at)
+    return True
+
+
+def _judge(gap: Doc, answer: Fetched, message: Doc | None, at: float) -> _Verdict:
+    attempts = gap.data["attempts"] + 1
+    if isinstance(answer, Refused):
+        return _again(attempts, answer.reason[:500], at)
+    if not isinstance(answer, Missing):
+        return _Verdict(_closed(attempts, "resolved"), answer)
+    if message is not None and message.data["state"] == mail.TOMBSTONE:
+        return _Verdict(_closed(attempts, "resolved"))
+    if at - gap.data["first_at"] < GONE_AFTER:
+        return _again(attempts, gap.data["reason"], at)
+    gone = Deleted(answer.id, message.data["version"]) if message is not None else None
+    return _Verdict(_closed(attempts, "resolved"), gone)
+
+
+def _again(attempts: int, reason: str, at: float) -> _Verdict:
+    if attempts > len(RETRIES):
+        return _Verdict({**_closed(attempts, "reported"), "reason": reason})
+    fields = {"attempts": attempts, "status": "open", "next_at": at + RETRIES[attempts - 1], "reason": reason}
+    return _Verdict(fields)
+
+
+def _closed(attempts: int, status: str) -> Data:
+    return {"attempts": attempts, "status": status, "next_at": None}

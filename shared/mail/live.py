@@ -1,0 +1,71 @@
+"""Live sync: following the changes of a mailbox from its anchor on, whatever made somebody look."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from shared.mail.apply import apply, finish
+from shared.mail.context import Account, Context, Loaded
+from shared.mail.fold import Work
+from shared.mail.state import STUCK_AFTER, MailboxState, healthy
+from shared.mail.tasks import StepTask, continue_chain, enqueue_once
+from shared.providers.base import Page, Upsert
+
+CURSOR_AGE = 86_400.0
+"""A cursor is moved at least once a day where there is news: Gmail's are valid for "at least a week" (PROVIDERS 3.1.1)."""
+
+
+def look(ctx: Context, loaded: Loaded, task: StepTask) -> bool:
+    """Take one page of changes; False when another look was faster and this one has to be taken again.
+
+    An empty look writes nothing.
+    """
+    state = loaded.state
+    if state.cursor is None:
+        return True  # connecting: that step starts live sync itself
+    account = Account(ctx, state)
+    cursor = state.cursor
+    page = account.call(lambda provider, token: provider.changes(token, cursor))
+    at = ctx.clock.now()
+    work = Work("live", at, page.changes, lambda current: _advanced(current, page, at))
+    applied = apply(ctx, loaded, work, lambda current: current.cursor, account, task.published)
+    if applied is None:
+        return False
+    if page.more:
+        finish(ctx, applied, task.published, successor="live")
+    elif applied.segments or task.published > state.published:
+        finish(ctx, applied, task.published)
+    ring_gaps(ctx, loaded.state, applied.loaded.state)
+    return True
+
+
+def resume(ctx: Context, state: MailboxState, task: StepTask) -> bool:
+    """After a look was overtaken: whether somebody else's walk goes on, so that this one can end."""
+    if state.more:
+        continue_chain(ctx.tasks, state, "live", task.published)
+    return state.more or task.page is not None
+
+
+def ring_gaps(ctx: Context, before: MailboxState, after: MailboxState) -> None:
+    """Have new gaps looked at soon; the tick finds them anyway."""
+    if after.due_gaps is not None and after.due_gaps != before.due_gaps:
+        enqueue_once(ctx.tasks, after, "gaps", f"{after.due_gaps:.0f}", after.due_gaps)
+
+
+def _advanced(state: MailboxState, page: Page, at: float) -> MailboxState:
+    moved = bool(page.changes) or page.more or at - state.cursor_at > CURSOR_AGE
+    if not moved or page.cursor == state.cursor:
+        return healthy(replace(state, more=page.more, due_live=None if not page.more else state.due_live))
+    arrivals = [at - change.message.received_at for change in page.changes if isinstance(change, Upsert)]
+    return healthy(
+        replace(
+            state,
+            cursor=page.cursor,
+            cursor_at=at,
+            pages=state.pages + 1,
+            more=page.more,
+            due_live=at + STUCK_AFTER if page.more else None,
+            last_synced_at=at,
+            lag=max(0.0, round(max(arrivals), 3)) if arrivals else state.lag,
+        )
+    )

@@ -1,0 +1,191 @@
+"""The state of one mailbox: one document, under compare-and-set, that every commit of the mailbox moves.
+
+::
+
+    connecting -> backfilling -> live <-> rate_limited
+         ^             |  ^        |
+         |             v  |        v
+    disconnected    resyncing <----+      any -> reauth_required (person must reconnect)
+                                          any -> error           (ten refusals in a row; looked at again every hour)
+
+Which chains run beside each other: *live* always, from the anchor on; *backfill* or *resync* until done; *gaps* as due.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+import msgspec
+
+from shared import queries, refs
+from shared.ports import Data, Doc
+
+STUCK_AFTER = 600.0
+"""Seconds without a commit after which an unfinished chain is taken for dead and rescued."""
+
+ERROR_RECHECK = 3600.0
+CONNECT_DEADLINE = 120.0
+OUTBOX_DEADLINE = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Backfill:
+    """Where the walk through the past stands.
+
+    ``listing`` until the provider's listing has ended, then the placeholders that live sync left are swept (``after``).
+    """
+
+    page: int = 0
+    token: str | None = None
+    listing: bool = True
+    after: str | None = None
+    done: bool = False
+    listed: int = 0
+    total: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Resync:
+    """Where the recovery from an expired cursor stands: phases ``list``, ``labels``, ``sweep``.
+
+    ``floor`` is the cursor of its anchor: what live sync has stored above it is newer than anything listed.
+    """
+
+    run: int
+    floor: str
+    page: int = 0
+    phase: str = "list"
+    token: str | None = None
+    labels: tuple[str, ...] = ()
+    listed: int = 0
+    after: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelState:
+    """The open push arrangement: the provider's id, its end, and when to renew it."""
+
+    id: str
+    expires_at: float
+    renew_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class MailboxState:
+    """Everything about a mailbox but its messages. Times are seconds since the epoch.
+
+    ``followed_since`` is the time of the first anchor. ``pages`` counts the committed pages of live sync, ``more`` says
+    that its walk has not ended; ``rescue`` counts chains taken for dead. Before ``resume_at`` the provider is not called. Each ``due_*`` is a deadline, None where there is
+    none: of backfill, resync, connecting or a stopped mailbox (``chain``), of a live walk, of the channel's renewal, of
+    the next gap, of the outbox.
+    """
+
+    id: str
+    uid: str
+    provider: str
+    slot: str
+    grant_id: str
+    created_at: float
+    updated_at: float
+    rev: int = 0
+    epoch: int = 0
+    status: str = "connecting"
+    connected: bool = False
+    erasing: bool = False
+    address: str | None = None
+    anchor: str | None = None
+    followed_since: float | None = None
+    cursor: str | None = None
+    cursor_at: float = 0.0
+    pages: int = 0
+    more: bool = False
+    rescue: int = 0
+    backfill: Backfill = field(default_factory=Backfill)
+    resync: Resync | None = None
+    resyncs: int = 0
+    head: int = 0
+    published: int = 0
+    messages: int = 0
+    refused_in_row: int = 0
+    last_error: str | None = None
+    retry_count: int = 0
+    resume_at: float | None = None
+    last_synced_at: float | None = None
+    lag: float | None = None
+    channel: ChannelState | None = None
+    due_chain: float | None = None
+    due_live: float | None = None
+    due_channel: float | None = None
+    due_gaps: float | None = None
+    due_outbox: float | None = None
+
+    @property
+    def ref(self) -> str:
+        """The reference of its document."""
+        return refs.stream(self.id)
+
+    @property
+    def active(self) -> bool:
+        """Whether steps may work on it."""
+        return self.status not in ("disconnected", "reauth_required") and not self.erasing
+
+    @property
+    def settled_status(self) -> str:
+        """The status that follows from where the chains stand, once nothing is wrong."""
+        if self.cursor is None:
+            return "connecting"
+        if self.resync is not None:
+            return "resyncing"
+        return "live" if self.backfill.done else "backfilling"
+
+
+def healthy(state: MailboxState) -> MailboxState:
+    """The mailbox once a look has succeeded: nothing wrong any more."""
+    return replace(state, status=state.settled_status, last_error=None, retry_count=0, resume_at=None)
+
+
+def sent(state: MailboxState, mark: int) -> MailboxState:
+    """The mailbox once the bus has everything up to ``mark``; the mark never goes back."""
+    published = max(state.published, mark)
+    return replace(state, published=published, due_outbox=None if published >= state.head else state.due_outbox)
+
+
+def document(state: MailboxState) -> Data:
+    """The state as its document, with the fields that only queries use."""
+    data: Data = msgspec.to_builtins(state)
+    if state.resync is not None:
+        data["resync"]["labels"] = list(state.resync.labels)
+    deadlines = (state.due_chain, state.due_live, state.due_channel, state.due_gaps, state.due_outbox)
+    due = [time for time in deadlines if time is not None]
+    data["due_at"] = min(due) if due else None
+    data["shard"] = queries.shard_of(state.id)
+    data["poll"] = poll_group(state)
+    return data
+
+
+def read_state(doc: Doc) -> MailboxState:
+    """The state in a document."""
+    return msgspec.convert({name: doc.data[name] for name in _NAMES if name in doc.data}, MailboxState)
+
+
+def difference(before: MailboxState, after: MailboxState) -> Data:
+    """The masked data that turn one state's document into the other's; never empty, for ``rev`` always moves."""
+    old, new = document(before), document(replace(after, rev=before.rev + 1))
+    return {name: value for name, value in new.items() if old.get(name, _ABSENT) != value}
+
+
+def slot_of(mailbox: str) -> int:
+    """The polling slot of a mailbox: being due needs no write (DESIGN section 7, Doorbells)."""
+    return queries.spread(f"slot|{mailbox}", queries.POLL_SLOTS)
+
+
+def poll_group(state: MailboxState) -> str | None:
+    """With whom the mailbox is polled: slowly with a channel, fast without one, not at all while inactive."""
+    if not state.active or state.status == "error" or state.cursor is None:
+        return None
+    return f"fast-{queries.shard_of(state.id)}" if state.channel is None else f"slot-{slot_of(state.id)}"
+
+
+_NAMES = tuple(spec.name for spec in fields(MailboxState))
+_ABSENT: Any = object()

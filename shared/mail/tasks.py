@@ -1,0 +1,128 @@
+"""The tasks that drive a mailbox: what they say, how they are named, and how a chain goes on without ever forking.
+
+A successor is named by mailbox, kind, epoch, page counter and rescue counter, all read from the committed state; whoever
+enqueues it twice, a retried task or two racing ones, gets ``pending`` or ``spent`` and has done no harm.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import msgspec
+
+from shared.errors import InvalidRequest
+from shared.mail.state import MailboxState
+from shared.ports import Clock, Enqueued, Tasks
+
+QUEUE = "sync"
+PATH = "/sync/step"
+
+KINDS = ("connect", "live", "backfill", "resync", "gaps", "channel", "erase")
+
+BUCKET = 5.0
+"""Seconds within which doorbells of one mailbox share a task."""
+
+LATER_BUCKETS = 2
+"""How many following buckets are tried before a task goes without a name: clocks of instances may be skewed."""
+
+SETTLE_MIN, SETTLE_STEP = 3.0, 2.0
+"""A settle look comes 3 to 5 s after the look that was rung: pushes arrive before the change can be queried."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepTask:
+    """One step to take. ``epoch`` None means the current one; ``page`` None means wherever the chain stands.
+
+    ``rung``: a doorbell is behind it, so a settle look has to follow. ``published``: the bus has everything up to here.
+    ``waits``: how often it was put off.
+    """
+
+    mailbox: str
+    kind: str
+    epoch: int | None = None
+    page: str | None = None
+    rung: bool = False
+    published: int = 0
+    waits: int = 0
+
+
+def parse(body: object) -> StepTask:
+    """Read a task's body. Raises ``InvalidRequest``."""
+    try:
+        task = msgspec.convert(body, StepTask)
+    except msgspec.ValidationError:
+        raise InvalidRequest("The body is not a step.") from None
+    if task.kind not in KINDS:
+        raise InvalidRequest("There is no such kind of step.")
+    return task
+
+
+def page_of(state: MailboxState, kind: str) -> str | None:
+    """The page counter of a chain as the mailbox has it; None for kinds without pages."""
+    match kind:
+        case "live":
+            return str(state.pages)
+        case "backfill":
+            return str(state.backfill.page)
+        case "resync" if state.resync is not None:
+            return f"{state.resync.run}.{state.resync.page}"
+    return None
+
+
+def continue_chain(tasks: Tasks, state: MailboxState, kind: str, published: int = 0) -> Enqueued:
+    """Enqueue the step that follows the committed state; any number of times, it runs as one."""
+    page = page_of(state, kind)
+    task = StepTask(state.id, kind, state.epoch, page, published=published)
+    return _enqueue(tasks, task, _name(state.id, kind, state.epoch, page, state.rescue))
+
+
+def enqueue_once(tasks: Tasks, state: MailboxState, kind: str, key: str, not_before: float | None = None) -> Enqueued:
+    """Enqueue a step of this epoch that shall run once per key."""
+    task = StepTask(state.id, kind, state.epoch)
+    return _enqueue(tasks, task, _name(state.id, kind, state.epoch, key), not_before)
+
+
+def put_off(tasks: Tasks, task: StepTask, until: float) -> None:
+    """The same task again at a later time: once for a page of a chain, else shared with others put off until then."""
+    later = replace(task, waits=task.waits + 1)
+    slot = f"w{later.waits}" if task.page is not None else f"until{math.ceil(until / BUCKET)}"
+    name = _name("later", task.mailbox, task.kind, task.epoch, task.page, task.rung, slot)
+    if _enqueue(tasks, later, name, until) is Enqueued.SPENT and task.page is None:
+        _enqueue(tasks, later, None, until)
+
+
+def ring(tasks: Tasks, clock: Clock, mailbox: str) -> None:
+    """Have a look at a mailbox started from now on, whoever else is looking; several rings may share one look.
+
+    ``pending`` is a look that has not started, so it will see what this ring is about; ``spent`` may have looked too early.
+    """
+    task = StepTask(mailbox, "live", rung=True)
+    bucket = math.floor(clock.now() / BUCKET)
+    for later in range(LATER_BUCKETS + 1):
+        not_before = (bucket + later) * BUCKET if later else None
+        if _enqueue(tasks, task, _name("ring", mailbox, bucket + later), not_before) is not Enqueued.SPENT:
+            return
+    _enqueue(tasks, task, None, (bucket + 1) * BUCKET)
+
+
+def settle(tasks: Tasks, clock: Clock, mailbox: str) -> None:
+    """Have the look that follows a rung one, 3 to 5 s from now."""
+    task = StepTask(mailbox, "live")
+    boundary = (math.floor((clock.now() + SETTLE_MIN) / SETTLE_STEP) + 1) * SETTLE_STEP
+    if _enqueue(tasks, task, _name("settle", mailbox, boundary), boundary) is Enqueued.SPENT:
+        _enqueue(tasks, task, None, boundary)
+
+
+def poll(tasks: Tasks, mailbox: str, at: float) -> Enqueued:
+    """Have a look at a time that the schedule gives; ticks that come twice enqueue it once."""
+    return _enqueue(tasks, StepTask(mailbox, "live"), _name("poll", mailbox, at), at)
+
+
+def _enqueue(tasks: Tasks, task: StepTask, name: str | None, not_before: float | None = None) -> Enqueued:
+    return tasks.enqueue(QUEUE, PATH, msgspec.to_builtins(task), name, not_before)
+
+
+def _name(*parts: Any) -> str:
+    return "|".join("" if part is None else str(part) for part in parts)

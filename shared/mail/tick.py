@@ -1,0 +1,161 @@
+"""The tick: enqueues what the schedule says is due, and finds what missed its deadline. It may come twice or late.
+
+Polls use fixed slots, so being due needs no write; every look that a tick enqueues is named after its time, so a repeated
+tick adds nothing. A chain without a commit for ten minutes is taken for dead: its rescue counter goes up, and with it the
+name of its task, so a chain that was alive after all meets its rescue at the compare-and-set and does not fork.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from shared import queries
+from shared.cas import amend
+from shared.events.app import AppStream
+from shared.events.envelope import ring as segment_ring
+from shared.events.log import trim_log
+from shared.events.publish import SEGMENTS_TOPIC, relay
+from shared.mail.context import Context, Loaded, amend_mailbox, mark_sent
+from shared.mail.state import ERROR_RECHECK, STUCK_AFTER, MailboxState, read_state, slot_of
+from shared.mail.tasks import continue_chain, enqueue_once, poll
+from shared.ports import Doc
+
+INTENT_RETRY = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """Periods in seconds; ``tick`` is how long until the next tick may come, ``retention`` of the log, 0 for ever."""
+
+    poll: float
+    poll_unchannelled: float
+    tick: float
+    retention: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ticked:
+    """What one tick did."""
+
+    polled: int = 0
+    due: int = 0
+    streams: int = 0
+    intents: int = 0
+
+
+def tick(ctx: Context, schedule: Schedule) -> Ticked:
+    """Serve everything that is due until the next tick."""
+    now = ctx.clock.now()
+    polled = _poll(ctx, schedule, now)
+    due = streams = intents = 0
+    for shard in range(queries.SHARDS):
+        for doc in queries.scan(ctx.store, queries.due_mailboxes(shard, now)):
+            care(ctx, Loaded(read_state(doc), doc.version), now)
+            due += 1
+        for doc in queries.scan(ctx.store, queries.due_streams(shard, now)):
+            AppStream(ctx.store, ctx.bus, ctx.clock).relay(f"{doc.data['uid']}:app")
+            streams += 1
+        for doc in queries.scan(ctx.store, queries.overdue_intents(shard, now)):
+            attempt = doc.data.get("attempts", 0) + 1
+            amend(ctx.store, doc.ref, lambda _, n=attempt: {"attempts": n, "due_at": now + INTENT_RETRY}, doc)  # type: ignore[misc]
+            event = doc.ref.rsplit("/", 1)[-1]
+            ctx.tasks.enqueue(doc.data["queue"], doc.data["path"], doc.data["body"], f"intent|{event}|{attempt}")
+            intents += 1
+    return Ticked(polled, due, streams, intents)
+
+
+def care(ctx: Context, loaded: Loaded, now: float) -> None:
+    """Do or enqueue whatever of one mailbox missed its deadline."""
+    state = loaded.state
+    if state.due_outbox is not None and state.due_outbox <= now:
+        mark_sent(ctx, loaded, relay(ctx.store, ctx.bus, state.id, state.published, state.head))
+    if _passed(state.due_chain, now) or _passed(state.due_live, now):
+        rescued = amend_mailbox(ctx, state.id, lambda current: _rescued(current, now))
+        if rescued is not None:
+            for kind in _dead_chains(rescued, state, now):
+                continue_chain(ctx.tasks, rescued, kind) if kind in _PAGED else enqueue_once(
+                    ctx.tasks, rescued, kind, f"rescue{rescued.rescue}"
+                )
+    if not state.active:
+        return
+    if _passed(state.due_channel, now):
+        enqueue_once(ctx.tasks, state, "channel", f"{math.floor(now / 60)}")
+    if _passed(state.due_gaps, now):
+        enqueue_once(ctx.tasks, state, "gaps", f"{math.floor(now / 60)}")
+
+
+_PAGED = ("live", "backfill", "resync")
+
+
+def _dead_chains(state: MailboxState, before: MailboxState, now: float) -> list[str]:
+    """Which chains the mailbox ought to have and, by its deadlines, has not."""
+    if state.erasing:
+        return ["erase"]
+    if not state.active:
+        return ["channel"] if state.channel is not None else []
+    if not state.connected:
+        return ["connect"]
+    chains = []
+    if _passed(before.due_live, now) or state.status == "error":
+        chains.append("live")
+    if _passed(before.due_chain, now):
+        if not state.backfill.done:
+            chains.append("backfill")
+        if state.resync is not None:
+            chains.append("resync")
+    return chains
+
+
+def _rescued(state: MailboxState, now: float) -> MailboxState:
+    """The deadlines moved on and the counter raised, if nobody has done so since."""
+    chain, live = _passed(state.due_chain, now), _passed(state.due_live, now)
+    if not chain and not live:
+        return state
+    again = now + (ERROR_RECHECK if state.status == "error" else STUCK_AFTER)
+    return replace(
+        state,
+        rescue=state.rescue + 1,
+        due_chain=again if chain else state.due_chain,
+        due_live=again if live else state.due_live,
+    )
+
+
+def _poll(ctx: Context, schedule: Schedule, now: float) -> int:
+    """Enqueue the looks whose time comes before the next tick."""
+    polled = 0
+    slots = set()
+    for slot, at in _times(now, schedule.tick, schedule.poll / queries.POLL_SLOTS):
+        slots.add(slot % queries.POLL_SLOTS)
+        for doc in queries.scan(ctx.store, queries.polled_mailboxes(f"slot-{slot % queries.POLL_SLOTS}")):
+            poll(ctx.tasks, doc.data["id"], at)
+            _remind(ctx, schedule, doc, now)
+            polled += 1
+    for shard in range(queries.SHARDS):
+        for doc in queries.scan(ctx.store, queries.polled_mailboxes(f"fast-{shard}")):
+            for _, at in _times(now, schedule.tick, schedule.poll_unchannelled):
+                poll(ctx.tasks, doc.data["id"], at)
+            if slot_of(doc.data["id"]) in slots:
+                _remind(ctx, schedule, doc, now)
+            polled += 1
+    return polled
+
+
+def _times(now: float, span: float, period: float) -> Iterator[tuple[int, float]]:
+    """The numbers and times of all periods that have begun or begin within a span."""
+    for number in range(math.floor(now / period), math.ceil((now + span) / period)):
+        yield number, number * period
+
+
+def _remind(ctx: Context, schedule: Schedule, doc: Doc, now: float) -> None:
+    """Once a period: ring our consumers, so that a lost or dead-lettered doorbell costs time and nothing else."""
+    stream, published = doc.data["id"], doc.data["published"]
+    if published:
+        ctx.bus.publish(SEGMENTS_TOPIC, [segment_ring(stream, published, published)], stream)
+    if schedule.retention:
+        trim_log(ctx.store, stream, now - schedule.retention)
+
+
+def _passed(deadline: float | None, now: float) -> bool:
+    return deadline is not None and deadline <= now

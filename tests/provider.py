@@ -1,0 +1,169 @@
+"""A mail provider in memory: small, scripted by tests, and honest about what Gmail does (history, 404, expiry)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+from shared.errors import CursorExpired, RateLimited, ReauthRequired
+from shared.ports import Clock
+from shared.providers.base import (
+    Change,
+    Channel,
+    Deleted,
+    Fetched,
+    LabelsChanged,
+    Listing,
+    Message,
+    Missing,
+    Page,
+    Profile,
+    Refused,
+    Tokens,
+    Upsert,
+)
+
+
+@dataclass(slots=True)
+class MemoryProvider:
+    """One account at a provider called GOOGLE. Versions are history ids, starting beyond 64 bits on purpose."""
+
+    clock: Clock
+    name: str = "GOOGLE"
+    address: str = "ann@example.org"
+    history_page: int = 100
+    messages: dict[str, Message] = field(default_factory=dict)
+    refused: set[str] = field(default_factory=set)
+    unreadable: set[str] = field(default_factory=set)  # answers 404 although it is there
+    channels: int = 0
+    opened: int = 0
+    calls: Counter[str] = field(default_factory=Counter)
+    channelled: bool = True
+    dead: bool = False
+    limit_next: float | None = None
+    on_call: Callable[[str], None] | None = None
+    _history: list[tuple[int, str, str, tuple[str, ...]]] = field(default_factory=list)
+    _last: int = 100_000_000_000_000_000_000
+    _floor: int = 0
+
+    def deliver(self, id_: str, *labels: str, at: float | None = None, subject: str = "", thread: str = "t") -> None:
+        """A mail arrives; with ``at`` its time of receipt."""
+        version = self._next()
+        self.messages[id_] = Message(
+            id=id_,
+            thread_id=thread,
+            version=str(version),
+            labels=tuple(sorted(labels or ("INBOX", "UNREAD"))),
+            received_at=self.clock.now() if at is None else at,
+            subject=subject or f"Subject of {id_}",
+            sender="bob@example.org",
+            to=("ann@example.org",),
+            cc=(),
+            bcc=(),
+            snippet="",
+            headers={"Subject": subject or f"Subject of {id_}"},
+        )
+        self._history.append((version, "added", id_, ()))
+
+    def relabel(self, id_: str, add: Sequence[str] = (), remove: Sequence[str] = ()) -> None:
+        message = self.messages[id_]
+        version = self._next()
+        labels = tuple(sorted(set(message.labels).difference(remove).union(add)))
+        self.messages[id_] = replace(message, labels=labels, version=str(version))
+        if add:
+            self._history.append((version, "label+", id_, tuple(add)))
+        if remove:
+            self._history.append((version, "label-", id_, tuple(remove)))
+
+    def delete(self, id_: str) -> None:
+        del self.messages[id_]
+        self._history.append((self._next(), "deleted", id_, ()))
+
+    def expire_history(self) -> None:
+        """Every cursor taken so far answers 404 from now on."""
+        self._floor = self._next()
+
+    def profile(self, token: str) -> Profile:
+        self._called("profile")
+        return Profile(self.address, str(self._last), len(self.messages))
+
+    def list_ids(self, token: str, page: str | None, limit: int, label: str | None = None) -> Listing:
+        self._called("list")
+        ids = [id_ for id_, message in self.messages.items() if label is None or label in message.labels]
+        ids.reverse()
+        start = 0 if page is None else next((n + 1 for n, id_ in enumerate(ids) if id_ == page), len(ids))
+        found = ids[start : start + limit]
+        return Listing(tuple(found), found[-1] if start + limit < len(ids) else None, len(ids))
+
+    def labels(self, token: str) -> tuple[str, ...]:
+        self._called("labels")
+        return tuple(sorted({label for message in self.messages.values() for label in message.labels}))
+
+    def fetch(self, token: str, ids: Sequence[str]) -> tuple[Fetched, ...]:
+        self._called("fetch")
+        self.calls["get"] += len(ids)
+        return tuple(self._get(id_) for id_ in ids)
+
+    def changes(self, token: str, cursor: str) -> Page:
+        self._called("changes")
+        if int(cursor) < self._floor:
+            raise CursorExpired
+        records = [record for record in self._history if record[0] > int(cursor)]
+        taken = records[: self.history_page]
+        gone = {id_ for _, kind, id_, _ in taken if kind == "deleted"}
+        changes: list[Change] = []
+        for version, kind, id_, labels in taken:
+            if kind == "added" and id_ not in gone:
+                self.calls["get"] += 1
+                changes.append(self._get(id_))
+            elif kind == "deleted":
+                changes.append(Deleted(id_, str(version)))
+            elif kind == "label+":
+                changes.append(LabelsChanged(id_, str(version), added=labels))
+            elif kind == "label-":
+                changes.append(LabelsChanged(id_, str(version), removed=labels))
+        more = len(taken) < len(records)
+        page = Page(tuple(changes), str(taken[-1][0]) if more else str(self._last), more)
+        if self.on_call is not None:
+            self.on_call("changed")
+        return page
+
+    def open_channel(self, token: str) -> Channel | None:
+        self._called("open_channel")
+        if not self.channelled:
+            return None
+        self.channels = 1
+        self.opened += 1
+        return Channel("", self.clock.now() + 7 * 86_400)
+
+    def close_channel(self, token: str, channel: Channel) -> None:
+        self._called("close_channel")
+        self.channels = 0
+
+    def refresh(self, refresh_token: str) -> Tokens:
+        self._called("refresh")
+        if self.dead:
+            raise ReauthRequired
+        return Tokens("token", self.clock.now() + 3600)
+
+    def _get(self, id_: str) -> Fetched:
+        if id_ in self.refused:
+            return Refused(id_, "the provider answered 500")
+        if id_ not in self.messages or id_ in self.unreadable:
+            return Missing(id_)
+        return Upsert(self.messages[id_])
+
+    def _next(self) -> int:
+        self._last += 7
+        return self._last
+
+    def _called(self, what: str) -> None:
+        self.calls[what] += 1
+        if self.on_call is not None:
+            self.on_call(what)
+        if self.limit_next is not None:
+            after, self.limit_next = self.limit_next, None
+            raise RateLimited(retry_after=after)
+        if self.dead and what != "refresh":
+            raise ReauthRequired
