@@ -1,0 +1,198 @@
+"""The routes of the API: ``/health``, ``/me``, ``/mail/*`` and ``/events``.
+
+Each route validates, asks one capability, and answers with the plain documented object. Whose data it is comes from the
+token alone: a mailbox or stream of somebody else is answered like one that does not exist, and before anything is read.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias
+
+from flask import Flask, Response
+
+from shared import refs
+from shared.errors import InvalidRequest, NotFound
+from shared.events.envelope import iso
+from shared.http import cursors, fields
+from shared.http.app import create_app, json_answer
+from shared.http.auth import Verifier, caller, require_token
+from shared.identity.users import ensure_user
+from shared.ports import Clock, Store
+from shared.settings import Settings
+from shared.vault.grants import Grants
+
+Listed: TypeAlias = tuple[list[dict[str, Any]], str | None]
+"""A page of results and the position behind it, which the API turns into a cursor."""
+
+
+MAX_NAME = 200
+"""Characters of a mailbox id or stream; none of ours is longer."""
+
+
+class Accounts(Protocol):
+    """Mailboxes, as the API sees them."""
+
+    def grant_id(self, uid: str, provider: str) -> str:
+        """Where tokens that come with the request are to be kept."""
+
+    def connect(self, uid: str, provider: str, grant_id: str | None) -> None:
+        """Start the sync, with this grant or the one there is. Raises ``errors.ConsentRequired``."""
+
+    def disconnect(self, uid: str, provider: str) -> None:
+        """Stop the sync; grant and data stay."""
+
+    def status(self, uid: str) -> dict[str, Any]:
+        """``running_syncs`` and ``mailboxes``."""
+
+    def messages(self, uid: str, mailbox: str, after: str | None, limit: int) -> Listed:
+        """The messages of a mailbox. Raises ``errors.NotFound``."""
+
+    def gaps(self, uid: str, mailbox: str, after: str | None, limit: int) -> Listed:
+        """The gaps of a mailbox. Raises ``errors.NotFound``."""
+
+
+class Events(Protocol):
+    """The user's streams."""
+
+    def post(self, uid: str, type: str, data: dict[str, Any]) -> dict[str, Any]:
+        """Append to the user's own stream; answers ``event_id``, ``stream``, ``sequence``."""
+
+    def read(self, uid: str, type: str | None, stream: str | None, after: str | None, limit: int) -> Listed:
+        """Events after a position. Raises ``errors.NotFound``, ``errors.Hole``."""
+
+
+class Senders(Protocol):
+    """The sample consumer's result."""
+
+    def page(self, uid: str, after: str | None, limit: int) -> Listed:
+        """Mails per day and sender."""
+
+
+@dataclass(frozen=True, slots=True)
+class ApiDeps:
+    """What the routes need."""
+
+    settings: Settings
+    clock: Clock
+    store: Store
+    verifier: Verifier
+    grants: Grants
+    accounts: Accounts
+    events: Events
+    senders: Senders
+
+
+def create_api(deps: ApiDeps) -> Flask:
+    """The API as a Flask app."""
+    app = create_app(deps.settings, deps.clock)
+    require_token(app, deps.verifier, public=frozenset({"health"}))
+
+    @app.get("/health")
+    def health() -> Response:
+        return json_answer({"status": "ok", "version": deps.settings.version})
+
+    @app.get("/me")
+    def me() -> Response:
+        profile = ensure_user(deps.store, deps.clock, caller())
+        return json_answer(
+            {
+                "user_id": profile["uid"],
+                "email": profile["email"],
+                "name": profile["name"],
+                "created_at": iso(profile["created_at"]),
+            }
+        )
+
+    _mail_routes(app, deps)
+    _event_routes(app, deps)
+    return app
+
+
+def _mail_routes(app: Flask, deps: ApiDeps) -> None:
+    @app.post("/mail/connect")
+    def connect() -> Response:
+        wanted = fields.body(fields.Connect)
+        provider, tokens = fields.provider(wanted.provider), fields.tokens(wanted)
+        principal = caller()
+        ensure_user(deps.store, deps.clock, principal)
+        grant_id = None
+        if tokens is not None:
+            access, refresh, expires_in = tokens
+            grant_id = deps.accounts.grant_id(principal.uid, provider)
+            deps.grants.put(principal.uid, grant_id, provider, access, refresh, expires_in)
+        deps.accounts.connect(principal.uid, provider, grant_id)
+        return json_answer({"message": "mail sync started", "provider": provider, "user_id": principal.uid})
+
+    @app.post("/mail/disconnect")
+    def disconnect() -> Response:
+        deps.accounts.disconnect(caller().uid, fields.provider(fields.body(fields.Disconnect).provider))
+        return json_answer({"message": "mail sync stopped"})
+
+    @app.get("/mail/status")
+    def status() -> Response:
+        uid = caller().uid
+        return json_answer({**deps.accounts.status(uid), "user_id": uid})
+
+    @app.get("/mail/messages")
+    def messages() -> Response:
+        uid, mailbox = caller().uid, _mailbox()
+        scope = f"messages\n{mailbox}"
+        return _page("messages", scope, deps.accounts.messages(uid, mailbox, _after(scope), fields.limit()))
+
+    @app.get("/mail/gaps")
+    def gaps() -> Response:
+        uid, mailbox = caller().uid, _mailbox()
+        scope = f"gaps\n{mailbox}"
+        return _page("gaps", scope, deps.accounts.gaps(uid, mailbox, _after(scope), fields.limit()))
+
+    @app.get("/mail/senders")
+    def senders() -> Response:
+        uid = caller().uid
+        scope = f"senders\n{uid}"
+        return _page("senders", scope, deps.senders.page(uid, _after(scope), fields.limit()))
+
+
+def _event_routes(app: Flask, deps: ApiDeps) -> None:
+    @app.post("/events")
+    def post_event() -> Response:
+        kind, data = fields.event(fields.body(fields.Post))
+        principal = caller()
+        ensure_user(deps.store, deps.clock, principal)
+        return json_answer(deps.events.post(principal.uid, kind, data), 201)
+
+    @app.get("/events")
+    def read_events() -> Response:
+        uid, kind, stream = caller().uid, fields.parameter("type"), fields.parameter("stream")
+        if kind is not None:
+            fields.event_type(kind)
+        if stream is not None:
+            _own(stream, "stream")
+        scope = f"events\n{uid}\n{stream or ''}"
+        return _page("events", scope, deps.events.read(uid, kind, stream, _after(scope), fields.limit()))
+
+
+def _mailbox() -> str:
+    mailbox = fields.parameter("mailbox")
+    if mailbox is None:
+        raise InvalidRequest("mailbox is required.", field="mailbox")
+    return _own(mailbox, "mailbox")
+
+
+def _own(name: str, kind: str) -> str:
+    """The name, if it is of the caller's; what is somebody else's cannot be told from what does not exist."""
+    uid = caller().uid
+    is_stream = name.startswith(f"{uid}:") and f"{uid}:" != name and "/" not in name and len(name) <= MAX_NAME
+    if not is_stream or (kind == "mailbox" and name == refs.app_stream(uid)):
+        raise NotFound(f"There is no such {kind}.")
+    return name
+
+
+def _after(scope: str) -> str | None:
+    cursor = fields.parameter("after")
+    return None if cursor is None else cursors.decode(scope, cursor)
+
+
+def _page(name: str, scope: str, listed: Listed) -> Response:
+    results, position = listed
+    return json_answer({name: results, "next": None if position is None else cursors.encode(scope, position)})

@@ -1,0 +1,41 @@
+"""The functions that are not for people: a trigger POSTs, a use case runs, and the status says whether to come again.
+
+2xx acknowledges. Anything else makes Pub/Sub, Cloud Tasks or Cloud Scheduler deliver the same thing again, with backoff,
+until it is a dead letter; so an error is answered as it is everywhere (``shared/http/errors``) and never swallowed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import orjson
+from flask import Flask, Response, request
+
+from shared.errors import InvalidRequest
+from shared.http.app import create_app, json_answer
+from shared.ports import Clock
+from shared.settings import Settings
+
+
+def create_trigger(settings: Settings, clock: Clock, actions: Mapping[str, Callable[[Any], dict[str, Any]]]) -> Flask:
+    """An app that hands the JSON body to the action of its path's last part, or to the action ``""``."""
+    app = create_app(settings, clock)
+
+    @app.post("/", defaults={"path": ""})
+    @app.post("/<path:path>")
+    def trigger(path: str) -> Response:
+        action = actions.get(path.rpartition("/")[2]) or actions[""]
+        return json_answer(action(_body()))
+
+    return app
+
+
+def _body() -> Any:
+    raw = request.get_data()
+    if not raw:
+        return None
+    try:
+        return orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        raise InvalidRequest("The body is not JSON.") from None

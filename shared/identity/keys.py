@@ -1,0 +1,151 @@
+"""The public keys that access tokens are verified with: one from the settings, or the issuer's published set.
+
+Of a JWKS (RFC 7517) only asymmetric keys for signatures are taken; ``use`` and ``alg`` may be absent, as they often
+are, and a key that cannot be read is passed over. A key that names its ``alg`` verifies nothing else.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import jwt
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+from shared.errors import ConfigurationError, Retry
+from shared.observability import logs
+from shared.ports import Clock
+from shared.settings import Settings
+
+LIFESPAN = 300.0
+"""Seconds after which a published set is read again, so that a withdrawn key stops working."""
+
+STALE = 86_400.0
+"""Seconds for which an old set still serves while the issuer cannot be reached."""
+
+COOL_DOWN = 30.0
+"""Seconds between two readings, whatever key ids callers make up and however long the issuer is away."""
+
+TIMEOUT = 5.0
+MAX_KEYS = 100
+
+_LOG = logs.named(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A public key, and the only algorithm that it may be used with ('' where it does not say)."""
+
+    public: Any
+    algorithm: str = ""
+
+
+class Keys(Protocol):
+    """Where the verifier finds a key."""
+
+    def find(self, kid: str | None) -> Key | None:
+        """The key of this id. Raises ``errors.Retry`` when the keys cannot be read right now."""
+
+
+def keys_from(settings: Settings, clock: Clock) -> Keys:
+    """The keys that the settings name. Raises ``ConfigurationError``."""
+    if bool(settings.jwt_public_key) == bool(settings.jwt_jwks_url):
+        raise ConfigurationError("Set either JWT_PUBLIC_KEY or JWT_JWKS_URL.")
+    if settings.jwt_public_key:
+        return PinnedKey.load(settings.jwt_public_key)
+    return PublishedKeys(settings.jwt_jwks_url, clock)
+
+
+@dataclass(frozen=True, slots=True)
+class PinnedKey:
+    """One key for every token, whatever key id it carries."""
+
+    key: Key
+
+    @classmethod
+    def load(cls, pem_or_path: str) -> PinnedKey:
+        """Read a PEM public key, given itself (``\\n`` may stand for line breaks) or by its path."""
+        try:
+            if "-----BEGIN" in pem_or_path:
+                pem = pem_or_path.replace("\\n", "\n").encode()
+            else:
+                pem = Path(pem_or_path).read_bytes()
+            return cls(Key(load_pem_public_key(pem)))
+        except (OSError, ValueError, UnsupportedAlgorithm):
+            raise ConfigurationError("JWT_PUBLIC_KEY is neither a PEM public key nor the path of one.") from None
+
+    def find(self, kid: str | None) -> Key | None:  # noqa: ARG002 - the Protocol's signature
+        """The key."""
+        return self.key
+
+
+class PublishedKeys:
+    """The issuer's key set, read through PyJWT's client and kept here, because this cache reads the injected clock.
+
+    Whoever finds its key never waits for another caller; one at a time reads the set again.
+    """
+
+    def __init__(self, url: str, clock: Clock) -> None:
+        """Read nothing yet. Raises ``ConfigurationError``."""
+        try:
+            self._client = jwt.PyJWKClient(url, cache_jwk_set=False, timeout=TIMEOUT)
+        except jwt.PyJWKClientError:
+            raise ConfigurationError("JWT_JWKS_URL must be an http or https URL.") from None
+        self._clock = clock
+        self._keys: Mapping[str, Key] = {}
+        self._read_at = self._tried_at = float("-inf")
+        self._reading = threading.Lock()
+
+    def find(self, kid: str | None) -> Key | None:
+        """The key of this id; without an id the only key there is."""
+        found = self._known(kid)
+        if found is not None and self._clock.now() - self._read_at < LIFESPAN:
+            return found
+        serves = found is not None and self._clock.now() - self._read_at < STALE
+        if self._reading.acquire(blocking=not serves):
+            try:
+                if self._clock.now() - max(self._tried_at, self._read_at) >= COOL_DOWN:
+                    self._read()
+            finally:
+                self._reading.release()
+        found = self._known(kid)
+        if self._clock.now() - self._read_at < (LIFESPAN if found is None else STALE):
+            return found
+        raise Retry("The issuer's keys cannot be read right now.", retry_after=COOL_DOWN)
+
+    def _known(self, kid: str | None) -> Key | None:
+        keys = self._keys
+        if kid is None:
+            return next(iter(keys.values())) if len(keys) == 1 else None
+        return keys.get(kid)
+
+    def _read(self) -> None:
+        self._tried_at = self._clock.now()
+        try:
+            document = self._client.fetch_data()
+        except (jwt.PyJWTError, OSError, ValueError) as error:
+            _LOG.warning("jwks_unreadable", "The issuer's keys could not be read.", error=error)
+            return
+        self._keys = _usable(document.get("keys"))
+        self._read_at = self._clock.now()
+
+
+def _usable(published: object) -> dict[str, Key]:
+    keys: dict[str, Key] = {}
+    for entry in published[:MAX_KEYS] if isinstance(published, list) else []:
+        if not isinstance(entry, dict) or entry.get("kty") not in ("RSA", "EC", "OKP"):
+            continue
+        kid, algorithm = entry.get("kid", ""), entry.get("alg", "")
+        if entry.get("use", "sig") != "sig" or not isinstance(kid, str) or not isinstance(algorithm, str):
+            continue
+        try:
+            # With ``d`` PyJWT would build a private key; a verifier has no use for one.
+            public = jwt.PyJWK({name: value for name, value in entry.items() if name != "d"})
+        except (jwt.PyJWTError, ValueError, TypeError, KeyError, AttributeError, UnsupportedAlgorithm):
+            continue
+        keys.setdefault(kid, Key(public.key, algorithm))
+    return keys

@@ -1,0 +1,1 @@
+"""What a running Brainstem says about itself: structured logs that hold no secrets."""

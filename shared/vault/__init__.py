@@ -1,0 +1,1 @@
+"""Provider tokens at rest: sealed under a key per user, refreshed by one step at a time."""

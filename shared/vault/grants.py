@@ -1,0 +1,299 @@
+"""Grants: the sealed tokens of one provider account, handed out fresh, refreshed by one step at a time.
+
+::
+
+    fresh (expires in more than 5 min) --> the token                     one read a minute and instance
+    ageing, or refused by the provider -->
+               claim free?   yes: compare-and-set `refreshing_until`, call the provider, save by compare-and-set
+                             no:  the old token while it lasts 30 s more, else Retry in 2 s
+
+The claim is taken before the call, so that many steps make one call; its deadline lets another take over from a holder
+that died. ``version`` counts token sets: whoever finds it changed after his own call, by a reconnect or by a faster
+refresh, uses the row instead of his answer, and a refused refresh token kills the grant only if it is still the current
+one. A dead grant comes back by ``put`` alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from shared import refs
+from shared.cas import amend
+from shared.errors import Conflict, ReauthRequired, Retry, StoreError, Unknown
+from shared.observability import logs
+from shared.ports import Clock, Create, Data, Doc, Store, Update
+from shared.providers.base import Tokens
+from shared.vault.seal import Vault
+
+REFRESH_AHEAD = 300.0
+STILL_GOOD = 30.0
+CLAIM_SECONDS = 60.0
+REMEMBERED_SECONDS = 60.0
+"""How long an instance hands out a fresh token without reading its grant again: a doorbell and its settle look."""
+
+REMEMBERED = 1_000
+ATTEMPTS = 8
+SAVE_PAUSES = (0.2, 0.5, 1.0, 2.0)
+"""Seconds between attempts to save a rotated token while the store is out of reach: it exists nowhere else."""
+
+ACTIVE, DEAD = "active", "dead"
+
+_LOG = logs.named(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Grants:
+    """The grants of all users."""
+
+    store: Store
+    vault: Vault
+    clock: Clock
+    _remembered: dict[str, tuple[str, float]] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def put(
+        self,
+        uid: str,
+        grant_id: str,
+        provider: str,
+        access: str,
+        refresh: str | None,
+        expires_in: float,
+        scopes: Sequence[str] = (),
+    ) -> None:
+        """Keep the tokens of a new or reconnected grant, which is active from then on.
+
+        A reconnect that brings no refresh token keeps the one of a grant that is not dead: Google hands it out at the
+        first consent only. Raises ``Retry``.
+        """
+        ref = refs.grant(uid, grant_id)
+        self._remembered.pop(ref, None)
+        sealed = self._sealed(uid, ref, provider, access, refresh)
+        for _ in range(ATTEMPTS):
+            now = self.clock.now()
+            row = self._row(ref)
+            if row is not None and row.data["sealed"]["access"] == sealed["access"]:
+                return  # our own write, whose answer was lost
+            if (
+                refresh is None
+                and row is not None
+                and row.data["status"] == ACTIVE
+                and row.data["provider"] == provider
+            ):
+                sealed = {**sealed, "refresh": row.data["sealed"]["refresh"]}
+            tokens: Data = {
+                "provider": provider,
+                "sealed": sealed,
+                "expires_at": now + expires_in,
+                "scopes": list(scopes),
+                "status": ACTIVE,
+                "version": row.data["version"] + 1 if row else 1,
+                "refreshing_until": 0.0,
+                "claim": "",
+                "rev": row.data["rev"] + 1 if row else 1,
+                "updated_at": now,
+            }
+            try:
+                if row is None:
+                    subject = grant_id.partition(":")[2]
+                    self.store.commit([Create(ref, {**tokens, "subject": subject, "created_at": now})])
+                else:
+                    self.store.commit([Update(ref, tokens, row.version)])
+            except (Conflict, Unknown):
+                continue
+            return
+        raise Retry("The grant is being written too often; try again.", retry_after=2)
+
+    def usable(self, uid: str, grant_id: str) -> bool:
+        """Whether there is an active grant that has, or can get, a valid token. Opens nothing."""
+        row = self._row(refs.grant(uid, grant_id))
+        if row is None or row.data["status"] != ACTIVE:
+            return False
+        return row.data["sealed"]["refresh"] is not None or self._lasts(row.data, STILL_GOOD)
+
+    def access_token(
+        self, uid: str, grant_id: str, refresh: Callable[[str], Tokens], *, rejected: str | None = None
+    ) -> str:
+        """A token that is valid for at least 30 s, refreshed if need be by ``refresh(refresh_token)``.
+
+        ``rejected`` is a token that the provider has just refused: it is not handed out again, whatever its expiry.
+        Raises ``ReauthRequired`` when the grant is gone, dead or cannot be opened, ``Retry`` when another step is
+        refreshing an expired token, and whatever ``refresh`` raises.
+        """
+        ref = refs.grant(uid, grant_id)
+        token, until = self._remembered.get(ref, ("", 0.0))
+        if until > self.clock.now() and token != rejected:
+            return token
+        for _ in range(ATTEMPTS):
+            row = self._live(ref)
+            access = self._open(uid, row, "access")
+            accepted = access != rejected
+            if accepted and self._lasts(row.data, REFRESH_AHEAD):
+                self._remember(ref, access)
+                return access
+            claimed_by_another = row.data["refreshing_until"] > self.clock.now()
+            if claimed_by_another or row.data["sealed"]["refresh"] is None:
+                if accepted and self._lasts(row.data, STILL_GOOD):
+                    return access
+                if claimed_by_another:
+                    raise Retry("The access token is being refreshed.", retry_after=2)
+                if self.revoked(uid, grant_id, access):
+                    raise ReauthRequired("The access token no longer works and there is no refresh token.")
+                continue
+            old = self._open(uid, row, "refresh")
+            held = self._claim(row)
+            if held is None:
+                continue
+            fresh = self._call(refresh, old, held)
+            if fresh is not None and self._save(uid, held, fresh):
+                return fresh.access
+        raise Retry("The grant is being written too often; try again.", retry_after=2)
+
+    def revoked(self, uid: str, grant_id: str, token: str | None = None) -> bool:
+        """Mark a grant dead because the provider refused a token that should be valid; answer whether it is dead.
+
+        With ``token``, only if it is still the grant's current one: a reconnect or refresh may have overtaken the call.
+        """
+
+        def decide(row: Doc) -> Data | None:
+            if row.data["status"] == DEAD:
+                return None
+            if token is not None and self._open(uid, row, "access") != token:
+                return None
+            return self._dead(row)
+
+        self._remembered.pop(refs.grant(uid, grant_id), None)
+        row = amend(self.store, refs.grant(uid, grant_id), decide)
+        return row is None or row.data["status"] == DEAD
+
+    def _remember(self, ref: str, token: str) -> None:
+        if len(self._remembered) >= REMEMBERED:
+            self._remembered.clear()
+        self._remembered[ref] = (token, self.clock.now() + REMEMBERED_SECONDS)
+
+    def _row(self, ref: str) -> Doc | None:
+        return self.store.get([ref]).get(ref)
+
+    def _live(self, ref: str) -> Doc:
+        row = self._row(ref)
+        if row is None:
+            raise ReauthRequired("There is no grant for this account.")
+        if row.data["status"] != ACTIVE:
+            raise ReauthRequired("The provider no longer accepts the grant.")
+        return row
+
+    def _lasts(self, data: Data, seconds: float) -> bool:
+        return bool(data["expires_at"] - self.clock.now() > seconds)
+
+    def _claim(self, row: Doc) -> Doc | None:
+        """Take the claim; None if the row changed meanwhile. A lost answer is settled by the claim's own name."""
+        claim: Data = {
+            "refreshing_until": self.clock.now() + CLAIM_SECONDS,
+            "claim": self.clock.entropy(8).hex(),
+            "rev": row.data["rev"] + 1,
+        }
+        try:
+            version = self.store.commit([Update(row.ref, claim, row.version)])[0]
+        except Conflict:
+            return None
+        except Unknown:
+            found = self._row(row.ref)
+            return found if found is not None and found.data["claim"] == claim["claim"] else None
+        return Doc(row.ref, {**row.data, **claim}, version or "")
+
+    def _call(self, refresh: Callable[[str], Tokens], old: str, held: Doc) -> Tokens | None:
+        """Ask the provider; None if it refused a token that is no longer the grant's."""
+        try:
+            return refresh(old)
+        except ReauthRequired:
+            row = amend(self.store, held.ref, lambda row: self._dead(row) if _same(row, held) else None)
+            if row is not None and row.data["version"] != held.data["version"]:
+                return None
+            _LOG.warning("grant_dead", "The provider no longer accepts the grant.", provider=held.data["provider"])
+            raise
+        except Exception:
+            self._release(held)
+            raise
+
+    def _release(self, held: Doc) -> None:
+        """Give the claim back; if that fails its deadline will, so the caller hears of the first error, not of this."""
+        try:
+            amend(
+                self.store,
+                held.ref,
+                lambda row: (
+                    {"refreshing_until": 0.0, "claim": "", "rev": row.data["rev"] + 1}
+                    if row.data["claim"] == held.data["claim"]
+                    else None
+                ),
+                held,
+            )
+        except StoreError as error:
+            _LOG.warning("claim_not_released", "A refresh claim will run into its deadline.", error=error)
+
+    def _save(self, uid: str, held: Doc, fresh: Tokens) -> bool:
+        """Save a token set over the one that it replaces; False if the row has another by now.
+
+        That somebody else has claimed the row since does not matter: what we hold is newer than what it has.
+        """
+        pauses = iter(SAVE_PAUSES)
+        sealed: Data = {}
+
+        def decide(row: Doc) -> Data | None:
+            if not _same(row, held) or row.data["status"] != ACTIVE:
+                return None
+            return {
+                "sealed": sealed,
+                "expires_at": fresh.expires_at,
+                "version": row.data["version"] + 1,
+                "refreshing_until": 0.0,
+                "claim": "",
+                "rev": row.data["rev"] + 1,
+                "updated_at": self.clock.now(),
+            }
+
+        known: Doc | None = held
+        while True:
+            try:
+                if not sealed:
+                    provider = held.data["provider"]
+                    sealed |= self._sealed(uid, held.ref, provider, fresh.access, fresh.refresh)
+                    # A token endpoint that names no new refresh token leaves the old one in use.
+                    sealed["refresh"] = sealed["refresh"] or held.data["sealed"]["refresh"]
+                row = amend(self.store, held.ref, decide, known)
+            except Retry:
+                if (pause := next(pauses, None)) is None:
+                    raise
+                self.clock.sleep(pause)
+                known = None
+                continue
+            return row is not None and row.data["sealed"]["access"] == sealed["access"]
+
+    def _dead(self, row: Doc) -> Data:
+        return {
+            "status": DEAD,
+            "refreshing_until": 0.0,
+            "claim": "",
+            "rev": row.data["rev"] + 1,
+            "updated_at": self.clock.now(),
+        }
+
+    def _sealed(self, uid: str, ref: str, provider: str, access: str, refresh: str | None) -> dict[str, Any]:
+        return {
+            "access": self.vault.seal(uid, _purpose(provider, ref, "access"), access.encode()),
+            "refresh": self.vault.seal(uid, _purpose(provider, ref, "refresh"), refresh.encode()) if refresh else None,
+        }
+
+    def _open(self, uid: str, row: Doc, kind: str) -> str:
+        sealed = row.data["sealed"][kind]
+        return self.vault.open(uid, _purpose(row.data["provider"], row.ref, kind), sealed).decode()
+
+
+def _same(row: Doc, held: Doc) -> bool:
+    """Whether the row still has the token set that was read."""
+    return bool(row.data["version"] == held.data["version"])
+
+
+def _purpose(provider: str, ref: str, kind: str) -> str:
+    return f"{provider} {ref} {kind}"
