@@ -1,0 +1,63 @@
+"""The first words of a mail's text, which is all that is kept of its body."""
+
+from __future__ import annotations
+
+import re
+from email.message import Message
+from html.parser import HTMLParser
+
+_SNIPPET = 200
+_READ = 65_536
+_SILENT_TAGS = frozenset({"style", "script", "head", "title"})
+_CONTROLS = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
+
+
+def squeeze(text: str) -> str:
+    """Collapse whitespace, drop control characters and keep the first 200 characters."""
+    return " ".join(_CONTROLS.sub("", text[: 20 * _SNIPPET]).split())[:_SNIPPET].rstrip()
+
+
+def snippet_of(message: Message) -> str:
+    """Read the beginning of the first text part, plain text preferred."""
+    texts: dict[str, Message] = {}
+    for part in message.walk():
+        if not part.is_multipart() and part.get_content_maintype() == "text":
+            texts.setdefault(part.get_content_subtype(), part)
+    if "plain" in texts:
+        return squeeze(_text(texts["plain"]))
+    if "html" in texts:
+        return squeeze(_visible(_text(texts["html"])))
+    return ""
+
+
+def _text(part: Message) -> str:
+    payload = part.get_payload(decode=True)
+    raw = payload[:_READ] if isinstance(payload, bytes) else b""
+    try:
+        return raw.decode(str(part.get_content_charset("utf-8")), "replace")
+    except (LookupError, ValueError):
+        return raw.decode("utf-8", "replace")
+
+
+class _Text(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self.words: list[str] = []
+        self._silent = 0
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:  # noqa: ARG002
+        self._silent += tag in _SILENT_TAGS
+
+    def handle_endtag(self, tag: str) -> None:
+        self._silent = max(0, self._silent - (tag in _SILENT_TAGS))
+
+    def handle_data(self, data: str) -> None:
+        if not self._silent:
+            self.words.append(data)
+
+
+def _visible(markup: str) -> str:
+    parser = _Text()
+    parser.feed(markup)
+    parser.close()
+    return " ".join(parser.words)

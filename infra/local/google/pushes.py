@@ -1,0 +1,172 @@
+"""The way of a notification: wanted, capped to one a second and user, then lost, doubled, late or in wrong order.
+
+Every fate is drawn from the seed and the change's history id, so two runs with the same changes fail alike. What is due
+later waits in memory: a killed process loses it, which is one more way to lose a push.
+"""
+
+from __future__ import annotations
+
+import heapq
+import threading
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import orjson
+
+from infra.local.google.chance import draw
+from infra.local.google.errors import ControlError
+
+CAP_SECONDS = 1.0
+REORDER_HOLD_SECONDS = 2.0
+_COUNTERS = ("wanted", "sent", "dropped", "duplicated", "delayed", "reordered", "early", "throttled", "failed")
+
+
+@dataclass(frozen=True, slots=True)
+class Faults:
+    """What goes wrong: probabilities from 0 to 1, seconds, and the seed that decides."""
+
+    drop: float = 0.0
+    duplicate: float = 0.0
+    delay: float = 0.0
+    delay_seconds: float = 5.0
+    reorder: float = 0.0
+    early: float = 0.0
+    early_seconds: float = 2.0
+    latency: float = 0.0
+    seed: int = 0
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Faults:
+        """Read a whole plan; what is absent has its default. Raises ``ControlError``."""
+        known = {spec.name for spec in fields(cls)}
+        for name, value in data.items():
+            if name not in known:
+                raise ControlError(f"There is no fault {name!r}; known are {', '.join(sorted(known))}.")
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
+                raise ControlError(f"{name} must be a number and not negative.")
+        return cls(**data)
+
+    def to_json(self) -> dict[str, Any]:
+        """Write the plan."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """One notification that Gmail would like to send."""
+
+    topic: str
+    address: str
+    history: int
+
+    @property
+    def data(self) -> bytes:
+        """The payload: who and up to where, nothing else."""
+        return orjson.dumps({"emailAddress": self.address, "historyId": self.history})
+
+
+class Pushes:
+    """Decides fates, keeps what is due later, publishes what is due now. Thread-safe by a lock of its own."""
+
+    def __init__(self, publish: Callable[[str, bytes], None], faults: Faults) -> None:
+        self._publish = publish
+        self._lock = threading.Lock()
+        self._due: list[tuple[float, int, Notice]] = []
+        self._held: dict[str, Notice] = {}
+        self._order = 0
+        self._counts: Counter[str] = Counter()
+        self.faults = faults
+        self.rung = threading.Event()
+        """Set whenever something was queued; ``PushPump`` waits for it."""
+
+    def announce_watch(self, notice: Notice, now: float) -> None:
+        """Queue the notification that follows every watch: always sent, never faulty, not part of the cap."""
+        with self._lock:
+            self._counts["wanted"] += 1
+            self._queue(now, notice)
+
+    def throttle(self) -> None:
+        """Count a notification that the cap swallowed."""
+        with self._lock:
+            self._counts["wanted"] += 1
+            self._counts["throttled"] += 1
+
+    def announce(self, notice: Notice, now: float) -> float:
+        """Queue a change's notification as its fate wills; answer by how many seconds the change itself lags behind."""
+        faults = self.faults
+        with self._lock:
+            self._counts["wanted"] += 1
+            if self._struck("drop", faults.drop, notice):
+                self._counts["dropped"] += 1
+                return 0.0
+            lag = 0.0
+            due: float | None = now
+            if self._struck("early", faults.early, notice):
+                self._counts["early"] += 1
+                lag = faults.early_seconds
+            elif self._struck("delay", faults.delay, notice):
+                self._counts["delayed"] += 1
+                due = now + faults.delay_seconds
+            elif self._struck("reorder", faults.reorder, notice):
+                self._counts["reordered"] += 1
+                due = None
+            copies = 1
+            if self._struck("duplicate", faults.duplicate, notice):
+                self._counts["duplicated"] += 1
+                copies = 2
+            if due is None:
+                self._hold(notice, now, copies)
+            else:
+                self._send_with_held(notice, due, copies)
+            return lag
+
+    def send_due(self, now: float) -> float | None:
+        """Publish everything that is due; answer when the next is, None if nothing waits. Call it without any lock."""
+        while True:
+            with self._lock:
+                if not self._due or self._due[0][0] > now:
+                    return self._due[0][0] if self._due else None
+                _, _, notice = heapq.heappop(self._due)
+                if self._held.get(notice.address) == notice:
+                    del self._held[notice.address]
+            outcome = "sent"
+            try:
+                self._publish(notice.topic, notice.data)
+            except Exception:
+                # Whatever stops a notification, Gmail does not try again; clients must not need it to.
+                outcome = "failed"
+            with self._lock:
+                self._counts[outcome] += 1
+
+    def counts(self) -> dict[str, int]:
+        """What became of the notifications since the process started."""
+        with self._lock:
+            return {name: self._counts[name] for name in _COUNTERS}
+
+    def _struck(self, fault: str, probability: float, notice: Notice) -> bool:
+        return draw(self.faults.seed, fault, notice.address, notice.history) < probability
+
+    def _hold(self, notice: Notice, now: float, copies: int) -> None:
+        """Keep it until the mailbox's next one has gone out, at most for two seconds."""
+        self._held[notice.address] = notice
+        for _ in range(copies):
+            self._queue(now + REORDER_HOLD_SECONDS, notice)
+
+    def _send_with_held(self, notice: Notice, due: float, copies: int) -> None:
+        for _ in range(copies):
+            self._queue(due, notice)
+        held = self._held.pop(notice.address, None)
+        if held is None:
+            return
+        waiting = [entry for entry in self._due if entry[2] == held]
+        self._due = [entry for entry in self._due if entry[2] != held]
+        heapq.heapify(self._due)
+        for _ in waiting:
+            self._queue(due, held)
+
+    def _queue(self, due: float, notice: Notice) -> None:
+        self._order += 1
+        heapq.heappush(self._due, (due, self._order, notice))
+        self.rung.set()

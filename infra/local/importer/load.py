@@ -1,0 +1,38 @@
+"""Mail that was read, into the simulator; what it cannot keep is remembered with its reason."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from infra.local.google.errors import UnreadableMail
+from infra.local.google.simulator import GoogleSimulator
+from infra.local.importer.read import Imported, Item, Unreadable
+
+
+def load(
+    simulator: GoogleSimulator, address: str, items: Iterable[Item], progress: Callable[[int], None] | None = None
+) -> tuple[int, int]:
+    """Fill a mailbox as if the mail had been there all along; answer how many were loaded and how many unreadable.
+
+    ``progress`` is called after every item with the number of items so far.
+    """
+    loaded = unreadable = 0
+    for item in items:
+        failed = item if isinstance(item, Unreadable) else _deliver(simulator, address, item)
+        if failed is None:
+            loaded += 1
+        else:
+            unreadable += 1
+            simulator.note_unreadable(address, failed.name, failed.reason)
+        if progress is not None:
+            progress(loaded + unreadable)
+    return loaded, unreadable
+
+
+def _deliver(simulator: GoogleSimulator, address: str, item: Imported) -> Unreadable | None:
+    mail = {"raw": item.raw, "labels": item.labels, "received_at": item.received_at}
+    try:
+        simulator.add_mails(address, [mail], silent=True)
+    except UnreadableMail as error:
+        return Unreadable(item.name, str(error))
+    return None
