@@ -1,0 +1,1 @@
+"""The sets of adapters behind the ports; ``shared.wiring`` chooses one, and each passes ``tests/contract``."""

@@ -1,0 +1,30 @@
+"""Read the dates that strangers write; whatever is none gives None."""
+
+from __future__ import annotations
+
+import calendar
+from datetime import datetime
+from email.utils import parsedate_tz
+
+_LONGEST = 200
+_ODD = (ArithmeticError, LookupError, TypeError, ValueError)  # the parsers' answers to nonsense vary by Python version
+
+
+def mail_date(text: str) -> float | None:
+    """Read an RFC 5322 (or HTTP) date as seconds since the epoch; one without a zone is taken as UTC."""
+    try:
+        parsed = parsedate_tz(text[:_LONGEST])
+        if parsed is None:
+            return None
+        return float(calendar.timegm((*parsed[:6], 0, 1, 0)) - (parsed[9] or 0))
+    except _ODD:
+        return None
+
+
+def iso_date(text: str) -> float | None:
+    """Read an ISO 8601 time with a zone as seconds since the epoch."""
+    try:
+        moment = datetime.fromisoformat(text[:_LONGEST])
+        return moment.timestamp() if moment.tzinfo else None
+    except _ODD:
+        return None

@@ -1,0 +1,153 @@
+"""Read one page of Gmail's history: which changes it names, and where to go on from.
+
+Sources, PROVIDERS 3.1: records come in increasing id order, so the last record's id is a cursor as good as a page token
+and outlives it (3); an empty page with a token is normal and the walk goes on (3); on the last page the mailbox's
+history id *of the first page* is safe, since later ones step over what arrived in between (2, 3); ids are compared as
+integers (1); the typed arrays are used, never ``messages`` (7), and carry the labels, so that a change of labels costs no
+get (7); ``messagesDeleted`` is permanent, trash is a label (8).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from shared.errors import CursorExpired, ProviderUnavailable
+from shared.providers.base import Deleted, LabelsChanged
+from shared.providers.gmail.normalise import history_id
+from shared.providers.gmail.text import clean
+
+TYPES = ("messageAdded", "messageDeleted", "labelAdded", "labelRemoved")
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """A message that has to be fetched to know what was added."""
+
+    id: str
+
+
+Record: TypeAlias = Added | LabelsChanged | Deleted
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where a walk stands: after which record, and within empty pages also the token and the first mailbox id."""
+
+    start: int
+    first: int | None = None
+    token: str | None = None
+
+    @classmethod
+    def parse(cls, cursor: str) -> Position:
+        """Read a cursor. Raises ``CursorExpired`` for one that Gmail cannot have given."""
+        start, _, rest = cursor.partition("|")
+        first, _, token = rest.partition("|")
+        ids = [history_id(part) for part in ((start, first) if rest else (start,))]
+        if None in ids or (rest and not token):
+            raise CursorExpired("The stored cursor is no history id.")
+        numbers = [int(id or "") for id in ids]
+        return cls(numbers[0], numbers[1], token) if rest else cls(numbers[0])
+
+    def __str__(self) -> str:
+        return f"{self.start}" if self.token is None else f"{self.start}|{self.first}|{self.token}"
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryPage:
+    """The records of one answer in order, the position behind them, and whether more are waiting there."""
+
+    records: tuple[Record, ...]
+    position: Position
+    more: bool
+
+
+def read_page(answer: Mapping[str, Any], position: Position) -> HistoryPage:
+    """Read the answer of ``history.list`` that was asked for at a position.
+
+    Raises ``ProviderUnavailable`` for an answer that does not name its records and messages: to go on would skip them.
+    """
+    records: list[Record] = []
+    last = position.start
+    for record in _objects(answer, "history"):
+        last = _number(record.get("id"))
+        records.extend(_changes(record, str(last)))
+    first = position.first if position.first is not None else _first(answer, position.start)
+    token = _token(answer.get("nextPageToken"))
+    if not token:  # never back: a lagging replica can answer an older id than the one we start from
+        behind, more = Position(max(position.start, last, first)), False
+    elif last > position.start:
+        behind, more = Position(last), True
+    elif token != position.token:
+        behind, more = Position(position.start, first, token), True
+    else:  # the same token again leads nowhere: look again from the start, later
+        behind, more = Position(position.start), False
+    return HistoryPage(_without_the_short_lived(records), behind, more)
+
+
+def _changes(record: Mapping[str, Any], version: str) -> Iterator[Record]:
+    """Yield what one record did; all labels of a message in one change, since they share one version."""
+    yield from (Added(_message_id(entry)) for entry in _objects(record, "messagesAdded"))
+    labels: dict[str, tuple[set[str], set[str]]] = {}
+    for key, which in (("labelsAdded", 0), ("labelsRemoved", 1)):
+        for entry in _objects(record, key):
+            labels.setdefault(_message_id(entry), (set(), set()))[which].update(_labels(entry.get("labelIds")))
+    for id, (added, removed) in labels.items():
+        if added & removed or not added | removed:  # not said which came last, or which they were
+            yield Added(id)
+        else:
+            yield LabelsChanged(id, version, tuple(sorted(added)), tuple(sorted(removed)))
+    yield from (Deleted(_message_id(entry), version) for entry in _objects(record, "messagesDeleted"))
+
+
+def _without_the_short_lived(records: list[Record]) -> tuple[Record, ...]:
+    """Name each added message once, and one that the same page deletes by its deletion only."""
+    deleted = {record.id for record in records if isinstance(record, Deleted)}
+    added = {record.id for record in records if isinstance(record, Added)}
+    kept: dict[Record, None] = {}
+    for record in records:
+        if isinstance(record, Deleted) or record.id not in deleted or record.id not in added:
+            kept[record] = None
+    return tuple(kept)
+
+
+def _first(answer: Mapping[str, Any], start: int) -> int:
+    id = history_id(answer.get("historyId"))
+    return start if id is None else int(id)
+
+
+def _token(value: object) -> str:
+    return clean(value) if isinstance(value, str) else ""
+
+
+def _objects(parent: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
+    entries = parent.get(key)
+    if entries is None:
+        return []
+    if not isinstance(entries, list) or not all(isinstance(entry, Mapping) for entry in entries):
+        raise _unreadable()
+    return entries
+
+
+def _number(value: object) -> int:
+    id = history_id(value)
+    if id is None:
+        raise _unreadable()
+    return int(id)
+
+
+def _message_id(entry: Mapping[str, Any]) -> str:
+    message = entry.get("message")
+    id = message.get("id") if isinstance(message, Mapping) else None
+    if not isinstance(id, str) or not clean(id):
+        raise _unreadable()
+    return clean(id)
+
+
+def _labels(value: object) -> list[str]:
+    return [clean(label) for label in value if isinstance(label, str) and label] if isinstance(value, list) else []
+
+
+def _unreadable() -> ProviderUnavailable:
+    return ProviderUnavailable("Gmail's answer is no page of history.")

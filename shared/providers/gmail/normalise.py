@@ -1,0 +1,136 @@
+"""Turn one Gmail message resource into a ``Message``, whatever it holds: hostile mail is the ordinary case here.
+
+``normalise`` never raises. What cannot be read becomes empty where the message is still itself without it, and
+``Refused`` (which the engine records as a gap) where it is not: without its id, or without the history id that orders
+it. Everything is bounded, so that one message always fits into one document and one event.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+
+from shared.providers.base import Message, Refused, Upsert
+from shared.providers.gmail import words
+from shared.providers.gmail.addresses import bare
+from shared.providers.gmail.bounds import MAX_HEADER, MAX_ID, MAX_SNIPPET, fit
+from shared.providers.gmail.dates import mail_date
+from shared.providers.gmail.text import clean, unfold
+
+STRUCTURAL = ("From", "To", "Cc", "Bcc", "Subject", "Date")
+"""The headers that a ``Message`` is made of; they have to be asked for whatever the allow-list says."""
+
+_STRUCTURAL_KEYS = frozenset(name.lower() for name in STRUCTURAL)
+_ADDRESSES = frozenset(("from", "to", "cc", "bcc", "reply-to", "sender"))
+_EARLIEST, _LATEST = -2_208_988_800.0, 253_402_300_799.0  # the years 1900 to 9999: what everything behind us can print
+_MILLISECONDS = re.compile(r"-?[0-9]{1,18}\Z")
+_HISTORY_ID = re.compile(r"(?=[0-9])0*+([0-9]{0,64})\Z")
+_SNIPPET_SOURCE = 20 * MAX_SNIPPET  # unescaping shortens; this much always fills the bound or is all of it
+
+
+def normalise(raw: object, headers: Sequence[str], expected_id: str | None = None) -> Upsert | Refused:
+    """Read a message resource (format ``metadata``); ``headers`` is the allow-list in its canonical spelling.
+
+    With ``expected_id``, a resource without an id or of another message is refused under the id that was asked for.
+    """
+    if not isinstance(raw, Mapping):
+        return Refused(expected_id or "", "The message is not an object.")
+    id, thread_id = _string(raw.get("id")), _string(raw.get("threadId"))
+    version = history_id(raw.get("historyId"))
+    if problem := _problem(id, thread_id, version, expected_id):
+        return Refused(expected_id or id[:MAX_ID], problem)
+    allowed = _canonical(tuple(headers))
+    fields = _fields(raw.get("payload"), allowed)
+    decoded = {
+        key: [words.decode(value, quote=key in _ADDRESSES, enough=MAX_HEADER) for value in values]
+        for key, values in fields.items()
+        if key in allowed or key == "subject"
+    }
+    message = Message(
+        id=id,
+        thread_id=thread_id,
+        version=version or "",
+        labels=_labels(raw.get("labelIds")),
+        received_at=_received_at(raw.get("internalDate"), fields.get("date", ())),
+        subject=decoded["subject"][0] if "subject" in decoded else "",
+        sender=next(iter(_recipients(fields.get("from", ()))), ""),
+        to=_recipients(fields.get("to", ())),
+        cc=_recipients(fields.get("cc", ())),
+        bcc=_recipients(fields.get("bcc", ())),
+        snippet=clean(html.unescape(_string(raw.get("snippet"))[:_SNIPPET_SOURCE])),
+        headers={name: ", ".join(decoded[key]) for key, name in allowed.items() if key in decoded},
+    )
+    return Upsert(fit(message))
+
+
+def history_id(value: object) -> str | None:
+    """Read a history id, a string or a number, as plain decimal digits; None for anything else.
+
+    They can exceed 64 bits (DESIGN 7) and are compared as integers, never as text, hence no leading zeros.
+    """
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value) if 0 <= value < 10**64 else None
+    found = _HISTORY_ID.match(value) if isinstance(value, str) else None
+    return found[1] or "0" if found else None
+
+
+def _problem(id: str, thread_id: str, version: str | None, expected_id: str | None) -> str:
+    if not id:
+        return "The message has no id."
+    if expected_id is not None and id != expected_id:
+        return "The answer is about another message."
+    if len(id) > MAX_ID or len(thread_id) > MAX_ID:
+        return "The id is too long."
+    return "" if version else "The message has no history id."
+
+
+@lru_cache(maxsize=16)
+def _canonical(headers: tuple[str, ...]) -> dict[str, str]:
+    return {name.lower(): name for name in headers}
+
+
+def _fields(payload: object, allowed: Mapping[str, str]) -> dict[str, list[str]]:
+    """Collect the raw values that matter, unfolded, by lower-case header name."""
+    fields: dict[str, list[str]] = {}
+    entries = payload.get("headers") if isinstance(payload, Mapping) else None
+    for entry in entries if isinstance(entries, list) else ():
+        if not isinstance(entry, Mapping):
+            continue
+        name, value = entry.get("name"), entry.get("value")
+        if isinstance(name, str) and isinstance(value, str):
+            key = name.lower()
+            if key in allowed or key in _STRUCTURAL_KEYS:
+                fields.setdefault(key, []).append(unfold(clean(value)))
+    return fields
+
+
+def _recipients(values: Sequence[str]) -> tuple[str, ...]:
+    return tuple([address for value in values for address in bare(value)])
+
+
+def _labels(value: object) -> tuple[str, ...]:
+    labels = {clean(label) for label in value if isinstance(label, str)} if isinstance(value, list) else set()
+    labels.discard("")
+    return tuple(sorted(labels))
+
+
+def _received_at(internal_date: object, dates: Sequence[str]) -> float:
+    """Take Gmail's own date (PROVIDERS 3.1, 8), else the sender's, else 0, which is no date at all."""
+    milliseconds: float | None = None
+    if isinstance(internal_date, str) and _MILLISECONDS.match(internal_date):
+        milliseconds = int(internal_date)
+    elif isinstance(internal_date, (int, float)) and not isinstance(internal_date, bool):
+        milliseconds = internal_date
+    if milliseconds is not None and _EARLIEST * 1000 <= milliseconds <= _LATEST * 1000:
+        return milliseconds / 1000
+    for text in dates:
+        seconds = mail_date(text)
+        if seconds is not None and _EARLIEST <= seconds <= _LATEST:
+            return seconds
+    return 0.0
+
+
+def _string(value: object) -> str:
+    return clean(value) if isinstance(value, str) else ""

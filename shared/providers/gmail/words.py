@@ -1,0 +1,129 @@
+"""Decode the encoded words of RFC 2047 (``=?utf-8?q?Gr=C3=BC=C3=9Fe?=``) in header values, however broken they are.
+
+Python's own decoders raise on some input and differ between patch versions, hence this one. It is linear in the length
+of the value, and it only ever uses charsets that Python ships with: the name in an encoded word is the sender's choice,
+and codec lookups by name would import modules and fill a cache that nobody empties.
+"""
+
+from __future__ import annotations
+
+import binascii
+import encodings.aliases
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+from shared.providers.gmail.text import clean
+
+_START = re.compile(r"=\?([^?\s]{1,64})\?([bBqQ])\?")
+_HEX = re.compile(rb"=([0-9A-Fa-f]{2})")
+_NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/]")
+_SPECIALS = frozenset('()<>@,:;.[]"\\')
+
+_NO_CHARSETS = {"base64_codec", "bz2_codec", "hex_codec", "quopri_codec", "rot_13", "uu_codec", "zlib_codec", "mbcs"}
+_UNALIASED = "cp720 cp737 cp856 cp874 cp875 cp1006 koi8_r koi8_t koi8_u mac_arabic mac_farsi mac_romanian"
+_CHARSETS = {
+    **{name: codec for name, codec in encodings.aliases.aliases.items() if codec not in _NO_CHARSETS},
+    **{codec: codec for codec in encodings.aliases.aliases.values() if codec not in _NO_CHARSETS},
+    **{name: name for name in _UNALIASED.split()},
+}
+# What senders mean when their bytes do not fit the charset that they name.
+_MEANT = {"ascii": "utf_8", "latin_1": "cp1252", "gb2312": "gb18030", "gbk": "gb18030", "shift_jis": "cp932",
+          "euc_kr": "cp949", "big5": "big5hkscs"}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class _Word:
+    charset: str
+    octets: bytes
+
+
+def decode(value: str, *, quote: bool = False, enough: int = sys.maxsize) -> str:
+    """Decode every encoded word and keep the rest; white space between two encoded words goes. Never raises.
+
+    Bytes of neighbouring words in one charset are joined before they are decoded, since many senders cut characters in
+    half. With ``quote``, for headers that hold addresses, decoded text with a comma or the like is put in quotes, so
+    that what was one name is still one name to whoever splits the value later.
+    """
+    if "=?" not in value:
+        return value
+    parts: list[str] = []
+    run: list[_Word] = []
+    blank = ""
+    length = 0
+    for piece in _pieces(value):
+        if length > enough:
+            break
+        if isinstance(piece, _Word):
+            run.append(piece)
+            blank = ""
+        elif run and not blank and piece.isspace():
+            blank = piece
+        else:
+            length += _settle(parts, run, quote) + len(piece)
+            parts.append(blank + piece)
+            blank = ""
+    _settle(parts, run, quote)
+    return clean("".join(parts) + blank)
+
+
+def _pieces(value: str) -> Iterator[str | _Word]:
+    position = 0
+    while start := _START.search(value, position):
+        end = value.find("?=", start.end())
+        if end < 0:
+            break  # no encoded word can end from here on
+        if start.start() > position:
+            yield value[position : start.start()]
+        yield _Word(_charset(start[1]), _octets(start[2], value[start.end() : end]))
+        position = end + 2
+    if position < len(value):
+        yield value[position:]
+
+
+def _settle(parts: list[str], run: list[_Word], quote: bool) -> int:
+    """Append the decoded run of neighbouring words, empty it, and answer how many characters it gave."""
+    if not run:
+        return 0
+    texts: list[str] = []
+    octets, charset = [run[0].octets], run[0].charset
+    for word in run[1:]:
+        if word.charset != charset:
+            texts.append(_text(b"".join(octets), charset))
+            octets, charset = [], word.charset
+        octets.append(word.octets)
+    texts.append(_text(b"".join(octets), charset))
+    run.clear()
+    text = "".join(texts).replace("\r", " ").replace("\n", " ")
+    if quote and not _SPECIALS.isdisjoint(text) and not (parts and parts[-1].endswith('"')):
+        text = '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    parts.append(text)
+    return len(text)
+
+
+@lru_cache(maxsize=256)
+def _charset(name: str) -> str:
+    """Answer Python's codec of this name ('' if there is none); RFC 2231 allows a language after an asterisk."""
+    return _CHARSETS.get(encodings.normalize_encoding(name.partition("*")[0]).lower(), "")
+
+
+def _octets(encoding: str, payload: str) -> bytes:
+    raw = clean(payload).encode()
+    if encoding in "qQ":
+        return _HEX.sub(lambda found: bytes((int(found[1], 16),)), raw.replace(b"_", b" "))
+    digits = _NOT_BASE64.sub(b"", raw)
+    usable = digits[: len(digits) - (len(digits) % 4 == 1)]  # one digit too many holds no whole byte
+    return binascii.a2b_base64(usable + b"=" * (-len(usable) % 4))
+
+
+def _text(octets: bytes, charset: str) -> str:
+    """Decode strictly as declared, then as meant, then as UTF-8; at last as declared with replacements."""
+    for codec in (charset, _MEANT.get(charset, ""), "utf_8"):
+        if codec:
+            try:
+                return octets.decode(codec)
+            except UnicodeError:
+                continue
+    return octets.decode(charset or "latin_1", "replace")
