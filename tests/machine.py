@@ -20,10 +20,10 @@ from shared.adapters.embedded.tasks import EmbeddedTasks, QueueConfig
 from shared.errors import BrainstemError, Unknown
 from shared.events.consume import Harness
 from shared.events.envelope import Event, segment_of
-from shared.events.senders import NAME, Senders, page
+from shared.events.push import pushed
+from shared.events.senders import NAME, SenderCounts, Senders
 from shared.mail.accounts import Accounts
 from shared.mail.context import Context, load
-from shared.mail.doorbell import pubsub_data
 from shared.mail.state import MailboxState
 from shared.mail.sync import step
 from shared.mail.tasks import parse, ring
@@ -48,12 +48,20 @@ class FreshGrants:
             return str(refresh("refresh").access)
         return "token"
 
+    def revoked(self, uid: str, grant_id: str, token: str | None = None) -> bool:
+        return True
+
+
+def no_hook(call: str) -> None:
+    """Nothing happens at a port call."""
+
 
 @dataclass(slots=True)
 class HookedStore:
     """A store that counts, and that runs a test's code around commits: others' work before, a lost answer after."""
 
     inner: Store
+    around: Callable[[str], None] = no_hook
     before_commit: list[Callable[[Sequence[Write]], None]] = field(default_factory=list)
     after_commit: list[Callable[[Sequence[Write]], None]] = field(default_factory=list)
     reads: int = 0
@@ -61,10 +69,12 @@ class HookedStore:
     commits: list[Sequence[Write]] = field(default_factory=list)
 
     def get(self, refs_: Sequence[str]) -> dict[str, Doc]:
+        self.around("get")
         self.reads += len(refs_)
         return self.inner.get(refs_)
 
     def query(self, query: Query) -> list[Doc]:
+        self.around("query")
         found = self.inner.query(query)
         self.reads += max(1, len(found))
         return found
@@ -72,7 +82,9 @@ class HookedStore:
     def commit(self, writes: Sequence[Write]) -> list[str | None]:
         if self.before_commit:
             self.before_commit.pop(0)(writes)
+        self.around("before commit")
         versions = self.inner.commit(writes)
+        self.around("after commit")
         self.writes += len(writes)
         self.commits.append(tuple(writes))
         if self.after_commit:
@@ -85,14 +97,17 @@ class HookedBus:
     """A bus that remembers what was published, and that can fail."""
 
     inner: EmbeddedBus
+    around: Callable[[str], None] = no_hook
     published: list[tuple[str, BusMessage, str]] = field(default_factory=list)
     before_publish: list[Callable[[], None]] = field(default_factory=list)
 
     def publish(self, topic: str, messages: Sequence[BusMessage], ordering_key: str = "") -> None:
         if self.before_publish:
             self.before_publish.pop(0)()
+        self.around("before publish")
         self.inner.publish(topic, messages, ordering_key)
         self.published += [(topic, message, ordering_key) for message in messages]
+        self.around("after publish")
 
     def sequences(self, stream: str = MAILBOX) -> list[int]:
         """The sequences of the events published on a stream, in order, repeats included."""
@@ -106,6 +121,7 @@ class HookedTasks:
     """A queue that remembers what was enqueued, and that can fail."""
 
     inner: EmbeddedTasks
+    around: Callable[[str], None] = no_hook
     enqueued: list[tuple[str | None, Data, Enqueued]] = field(default_factory=list)
     before_enqueue: list[Callable[[], None]] = field(default_factory=list)
 
@@ -114,8 +130,10 @@ class HookedTasks:
     ) -> Enqueued:
         if self.before_enqueue:
             self.before_enqueue.pop(0)()
+        self.around("before enqueue")
         result = self.inner.enqueue(queue, path, body, name, not_before)
         self.enqueued.append((name, body, result))
+        self.around("after enqueue")
         return result
 
 
@@ -126,19 +144,33 @@ class Machine:
         self.clock = VirtualClock(seed=seed)
         self.random = random.Random(seed)
         self.database = Database(folder / "brainstem.sqlite", synchronous="OFF")
-        self.store = HookedStore(EmbeddedStore(self.database, queries.SHAPES))
+        self.provider = MemoryProvider(self.clock)
+        self.published: list[tuple[str, BusMessage, str]] = []
+        self.failures: list[BrainstemError] = []
+        self._page_size = page_size
+        self.start()
+
+    def start(self, around: Callable[[str], None] = no_hook) -> None:
+        """A new process on the same file: what was in flight is delivered again. ``around`` runs at every port call."""
+        self.store = HookedStore(EmbeddedStore(self.database, queries.SHAPES), around)
         self.queue = EmbeddedTasks(self.database, self.clock, {"sync": QueueConfig(max_concurrent=64)})
-        self.tasks = HookedTasks(self.queue)
+        self.tasks = HookedTasks(self.queue, around)
         self.inner_bus = EmbeddedBus(self.database, self.clock)
         self.inner_bus.subscribe(Subscription("senders", "segments", "/senders"))
-        self.bus = HookedBus(self.inner_bus)
-        self.provider = MemoryProvider(self.clock)
+        self.bus = HookedBus(self.inner_bus, around, self.published)
+        self.provider.on_call = around
         self.ctx = Context(
-            self.store, self.bus, self.tasks, self.clock, FreshGrants(), {"GOOGLE": self.provider}, page_size, (NAME,)
+            self.store,
+            self.bus,
+            self.tasks,
+            self.clock,
+            FreshGrants(),
+            {"GOOGLE": self.provider},
+            self._page_size,
+            (NAME,),
         )
         self.accounts = Accounts(self.ctx)
         self.harness = Harness(self.store, self.tasks, self.clock, Senders())
-        self.failures: list[BrainstemError] = []
 
     def connect(self) -> None:
         """Sign the user up and connect the mailbox; nothing has run yet."""
@@ -178,7 +210,7 @@ class Machine:
             if is_task:
                 step(self.ctx, parse(body))
             else:
-                bell = pubsub_data(body)
+                bell = pushed(body)
                 self.harness.follow(bell["stream"], bell["last"])
             status = 200
         except BrainstemError as error:
@@ -232,7 +264,7 @@ class Machine:
 
     def counts(self, stream: str = MAILBOX) -> dict[tuple[str, str], int]:
         """What the sample consumer shows."""
-        rows, _ = page(self.store.inner, UID, None, 10_000)
+        rows, _ = SenderCounts(self.store.inner).page(UID, None, 10_000)
         return {(row["day"], row["sender"]): row["mails"] for row in rows}
 
     def lose_answer(self, _writes: Sequence[Write]) -> None:

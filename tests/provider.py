@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from shared.errors import CursorExpired, RateLimited, ReauthRequired
+from shared.errors import CursorExpired, ProviderUnavailable, RateLimited, ReauthRequired
 from shared.ports import Clock
 from shared.providers.base import (
     Change,
@@ -41,6 +41,7 @@ class MemoryProvider:
     calls: Counter[str] = field(default_factory=Counter)
     channelled: bool = True
     dead: bool = False
+    down: bool = False
     limit_next: float | None = None
     on_call: Callable[[str], None] | None = None
     _history: list[tuple[int, str, str, tuple[str, ...]]] = field(default_factory=list)
@@ -162,6 +163,8 @@ class MemoryProvider:
         self.calls[what] += 1
         if self.on_call is not None:
             self.on_call(what)
+        if self.down:
+            raise ProviderUnavailable
         if self.limit_next is not None:
             after, self.limit_next = self.limit_next, None
             raise RateLimited(retry_after=after)

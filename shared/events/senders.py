@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from shared import queries, refs
@@ -44,24 +45,28 @@ class Senders:
         return Effects(tuple(writes))
 
 
-def page(store: Store, uid: str, after: str | None, limit: int) -> tuple[list[dict[str, Any]], str | None]:
-    """A page of a user's counts, stream by stream in the generation that is in force; ``after`` is ours and opaque.
+@dataclass(frozen=True, slots=True)
+class SenderCounts:
+    """The counts, for those who read them."""
 
-    The same sender may appear once per mailbox; readers add up.
-    """
-    rows: list[dict[str, Any]] = []
-    start, _, last = (after or "").partition("|")
-    for stream in sorted(streams_of(store, uid)):
-        if stream < start:
-            continue
-        ref = refs.watermark(NAME, stream)
-        mark = store.get([ref]).get(ref)
-        if mark is None:
-            continue
-        scope = scope_of(stream, mark.data["generation"])
-        position = f"consumers/{NAME}/effects/{last}" if stream == start and last else None
-        docs = store.query(queries.effects_of(NAME, scope, limit - len(rows), position))
-        rows += [{"day": doc.data["day"], "sender": doc.data["sender"], "mails": doc.data["mails"]} for doc in docs]
-        if len(rows) == limit:
-            return rows, f"{stream}|{docs[-1].ref.rsplit('/', 1)[-1]}"
-    return rows, None
+    store: Store
+
+    def page(self, uid: str, after: str | None, limit: int) -> tuple[list[dict[str, Any]], str | None]:
+        """A page of a user's counts, stream by stream in the generation that is in force, and the position behind it.
+
+        The same day and sender may appear once per mailbox; readers add up.
+        """
+        rows: list[dict[str, Any]] = []
+        start, _, last = (after or "").partition("|")
+        for stream in sorted(streams_of(self.store, uid)):
+            ref = refs.watermark(NAME, stream)
+            mark = self.store.get([ref]).get(ref) if stream >= start else None
+            if mark is None:
+                continue
+            scope = scope_of(stream, mark.data["generation"])
+            position = f"consumers/{NAME}/effects/{last}" if stream == start and last else None
+            docs = self.store.query(queries.effects_of(NAME, scope, limit - len(rows), position))
+            rows += [{name: doc.data[name] for name in ("day", "sender", "mails")} for doc in docs]
+            if len(rows) == limit:
+                return rows, f"{stream}|{docs[-1].ref.rsplit('/', 1)[-1]}"
+        return rows, None

@@ -56,7 +56,12 @@ class Account:
         try:
             return ask(self.provider, token)
         except ReauthRequired:
-            return ask(self.provider, self._token(token))
+            token = self._token(token)
+        try:
+            return ask(self.provider, token)
+        except ReauthRequired:
+            self._grants.revoked(self._state.uid, self._state.grant_id, token)
+            raise
 
     def _token(self, rejected: str | None) -> str:
         state = self._state

@@ -6,14 +6,9 @@ acknowledged only once the look is enqueued (PROVIDERS 3.1.4 and 3.1.6).
 
 from __future__ import annotations
 
-import base64
-import binascii
-from typing import Any
-
-import orjson
-
 from shared import refs
 from shared.errors import InvalidRequest
+from shared.events.push import pushed
 from shared.mail.tasks import ring
 from shared.ports import Clock, Store, Tasks
 
@@ -24,7 +19,7 @@ def gmail_push(store: Store, tasks: Tasks, clock: Clock, envelope: object) -> in
     An address that nobody has connected is no error. Raises ``InvalidRequest`` for anything but Gmail's notification,
     ``Retry`` when the look could not be enqueued.
     """
-    address = _address(pubsub_data(envelope))
+    address = _address(pushed(envelope))
     route = refs.route("GOOGLE", address.lower())
     doc = store.get([route]).get(route)
     mailboxes: list[str] = doc.data["mailboxes"] if doc else []
@@ -33,17 +28,8 @@ def gmail_push(store: Store, tasks: Tasks, clock: Clock, envelope: object) -> in
     return len(mailboxes)
 
 
-def pubsub_data(envelope: object) -> Any:
-    """The JSON inside a Pub/Sub push envelope. Raises ``InvalidRequest``."""
-    try:
-        raw = envelope["message"]["data"]  # type: ignore[index]
-        return orjson.loads(base64.b64decode(raw, validate=True))
-    except (TypeError, KeyError, binascii.Error, orjson.JSONDecodeError):
-        raise InvalidRequest("The body is not a Pub/Sub push with JSON data.") from None
-
-
-def _address(data: object) -> str:
-    address = data.get("emailAddress") if isinstance(data, dict) else None
+def _address(data: dict[str, object]) -> str:
+    address = data.get("emailAddress")
     if not isinstance(address, str) or not 3 <= len(address) <= 320 or "@" not in address:
         raise InvalidRequest("The notification names no mailbox.")
     return address

@@ -117,6 +117,7 @@ def _apply(mailbox: MailboxState, work: Work, item: _Item, change: Change) -> No
         case Deleted(id_, version):
             if item.now is None or not newer(item.now["version"], version):
                 item.now = mail.tombstone(id_, version, item.now["announced"] if item.now else None)
+                item.wanted = False
         case Missing():
             item.trouble = "the provider answered 404 for an id that it had named"
         case Refused(_, reason):

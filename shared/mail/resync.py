@@ -52,6 +52,7 @@ def start(ctx: Context, loaded: Loaded) -> bool:
                 anchor=profile.cursor,
                 cursor=profile.cursor,
                 cursor_at=at,
+                ahead=None,
                 pages=current.pages + 1,
                 more=False,
                 due_live=None,

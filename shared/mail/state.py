@@ -76,7 +76,9 @@ class MailboxState:
     """Everything about a mailbox but its messages. Times are seconds since the epoch.
 
     ``followed_since`` is the time of the first anchor. ``pages`` counts the committed pages of live sync, ``more`` says
-    that its walk has not ended; ``rescue`` counts chains taken for dead. Before ``resume_at`` the provider is not called. Each ``due_*`` is a deadline, None where there is
+    that its walk has not ended; ``rescue`` counts chains taken for dead.
+    ``ahead`` is a cursor that an empty look answered, to be moved to once what it covers has had time to appear. Before
+    ``resume_at`` the provider is not called. Each ``due_*`` is a deadline, None where there is
     none: of backfill, resync, connecting or a stopped mailbox (``chain``), of a live walk, of the channel's renewal, of
     the next gap, of the outbox.
     """
@@ -98,6 +100,8 @@ class MailboxState:
     followed_since: float | None = None
     cursor: str | None = None
     cursor_at: float = 0.0
+    ahead: str | None = None
+    ahead_at: float = 0.0
     pages: int = 0
     more: bool = False
     rescue: int = 0
@@ -141,8 +145,10 @@ class MailboxState:
 
 
 def healthy(state: MailboxState) -> MailboxState:
-    """The mailbox once a look has succeeded: nothing wrong any more."""
-    return replace(state, status=state.settled_status, last_error=None, retry_count=0, resume_at=None)
+    """The mailbox once a look has succeeded: nothing wrong any more, and no deadline but those of unfinished chains."""
+    status = state.settled_status
+    due_chain = None if status == "live" else state.due_chain
+    return replace(state, status=status, last_error=None, retry_count=0, resume_at=None, due_chain=due_chain)
 
 
 def sent(state: MailboxState, mark: int) -> MailboxState:

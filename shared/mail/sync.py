@@ -46,6 +46,9 @@ LOOKS = 4
 DEFAULT_PAUSE = 30.0
 """Seconds to wait where the provider limits without saying for how long."""
 
+FAILURES_IN_ROW = 10
+"""After so many failed looks in a row the mailbox shows as in error."""
+
 CHAINS: dict[str, Callable[[Context, Loaded, StepTask], bool]] = {
     "connect": connect.connect,
     "live": live.look,
@@ -145,11 +148,17 @@ def _stop(ctx: Context, loaded: Loaded, refused: BrainstemError) -> None:
 
 
 def _note(ctx: Context, loaded: Loaded, unavailable: ProviderUnavailable) -> None:
-    _amend(
-        ctx,
-        loaded,
-        lambda current: replace(current, last_error=unavailable.message, retry_count=current.retry_count + 1),
-    )
+    """Count the failure where people see it; the queue goes on trying, also when it has become an error."""
+
+    at = ctx.clock.now()
+
+    def decide(current: MailboxState) -> MailboxState:
+        noted = replace(current, last_error=unavailable.message, retry_count=current.retry_count + 1)
+        if noted.retry_count < FAILURES_IN_ROW:
+            return noted
+        return replace(noted, status="error", due_chain=current.due_chain or at + ERROR_RECHECK)
+
+    _amend(ctx, loaded, decide)
 
 
 def _amend(ctx: Context, loaded: Loaded, change: Callable[[MailboxState], MailboxState]) -> None:

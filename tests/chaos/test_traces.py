@@ -137,9 +137,8 @@ def test_a_resync_sweep_deletes_what_live_sync_has_just_created_and_its_tombston
 
 def test_two_instances_with_skewed_clocks_find_both_bucket_names_spent(machine):
     machine.followed(mails=1)
-    ahead = SimpleNamespace(now=lambda: machine.clock.now() + skew)
     for skew in (0.0, 5.0, 10.0):
-        ring(machine.tasks, ahead, MAILBOX)
+        ring(machine.tasks, SimpleNamespace(now=lambda ahead=skew: machine.clock.now() + ahead), MAILBOX)
         machine.steps()
     machine.clock.advance(0.5)
     machine.provider.deliver("new")

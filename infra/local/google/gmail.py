@@ -212,7 +212,7 @@ def _history(db: sqlite3.Connection, address: str, page: HistoryPage, limit: int
     rows = db.execute(
         f"SELECT id, body FROM history WHERE {where} ORDER BY id LIMIT ?", (*values, limit + 1)
     ).fetchall()
-    answer: Json = {"historyId": str(mailbox["shown"])}
+    answer: Json = {"historyId": str(mailbox["history"])}  # ahead of what can be queried yet, as Gmail's may be
     if rows:
         answer["history"] = [_record(orjson.loads(row["body"]), types) for row in rows[:limit]]
     if len(rows) > limit:

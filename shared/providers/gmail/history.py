@@ -5,6 +5,9 @@ and outlives it (3); an empty page with a token is normal and the walk goes on (
 history id *of the first page* is safe, since later ones step over what arrived in between (2, 3); ids are compared as
 integers (1); the typed arrays are used, never ``messages`` (7), and carry the labels, so that a change of labels costs no
 get (7); ``messagesDeleted`` is permanent, trash is a label (8).
+
+Where a page has records, the cursor behind it is the last record's id and never the mailbox's own: a push can arrive
+before its record can be queried (4), so the mailbox's id may be ahead of records that are still to appear.
 """
 
 from __future__ import annotations
@@ -75,10 +78,10 @@ def read_page(answer: Mapping[str, Any], position: Position) -> HistoryPage:
         records.extend(_changes(record, str(last)))
     first = position.first if position.first is not None else _first(answer, position.start)
     token = _token(answer.get("nextPageToken"))
-    if not token:  # never back: a lagging replica can answer an older id than the one we start from
-        behind, more = Position(max(position.start, last, first)), False
-    elif last > position.start:
-        behind, more = Position(last), True
+    if last > position.start:
+        behind, more = Position(last), bool(token)
+    elif not token:  # never back: a lagging replica can answer an older id than the one we start from
+        behind, more = Position(max(position.start, first)), False
     elif token != position.token:
         behind, more = Position(position.start, first, token), True
     else:  # the same token again leads nowhere: look again from the start, later

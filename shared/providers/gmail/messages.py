@@ -17,8 +17,7 @@ from shared.providers.gmail.failures import Failure, Where, error_for
 from shared.providers.gmail.normalise import STRUCTURAL, normalise
 
 _TRIES = 2  # of one message, at once: refusals on a small share of calls are ordinary (PROVIDERS 3.1, 12)
-_FEW = 3  # so many refusals and nothing served look like Gmail's trouble
-_ENOUGH = 10  # server errors, with nothing served, after which the rest is not asked for
+_ENOUGH = 10  # so many refusals with nothing served are Gmail's trouble; after so many server errors no more are asked
 
 
 class MessageReader:
@@ -32,7 +31,7 @@ class MessageReader:
     def fetch(self, token: str, ids: Sequence[str]) -> tuple[Fetched, ...]:
         """Answer once per id, in the given order; a repeated id is asked for once.
 
-        Raises ``ProviderUnavailable`` if nothing was served and at least three messages were refused.
+        Raises ``ProviderUnavailable`` if nothing was served and at least ten messages were refused.
         """
         answers: dict[str, Fetched] = {}
         served = refused = outages = 0
@@ -47,7 +46,7 @@ class MessageReader:
             outages += answer.outage
             if not served and outages >= _ENOUGH:
                 break
-        if not served and refused >= _FEW:
+        if not served and refused >= _ENOUGH:
             raise ProviderUnavailable(f"Gmail served none of {refused} messages.")
         return tuple(answers[id] for id in ids)
 

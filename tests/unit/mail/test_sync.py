@@ -247,3 +247,29 @@ def test_the_channel_is_renewed_daily(machine):
     machine.followed()
     machine.run(3 * 86_400, ticks=True)
     assert 3 <= machine.provider.opened <= 5
+
+
+def test_a_quiet_mailbox_keeps_a_cursor_that_does_not_age_and_skips_nothing(machine):
+    machine.followed(mails=1)
+    started = machine.state.cursor
+    machine.provider._next()  # the provider's position moves on for reasons that are not ours
+    machine.run(86_400 - 3600, ticks=True)
+    assert machine.state.cursor == started
+    machine.run(2 * 3600, ticks=True)
+    assert machine.state.cursor != started
+    machine.verify()
+
+
+def test_an_outage_shows_as_error_after_ten_failures_and_heals_by_itself(machine):
+    machine.followed(mails=1)
+    machine.provider.deliver("new")
+    machine.provider.down = True
+    machine.ring()
+    machine.run(2 * 3600, ticks=True)
+    assert machine.state.status == "error"
+    assert machine.state.retry_count >= 10
+    machine.provider.down = False
+    machine.run(3 * 3600, ticks=True)
+    assert machine.state.status == "live"
+    assert machine.state.due_chain is None
+    machine.verify()

@@ -188,8 +188,9 @@ def test_the_wait_comes_along() -> None:
 
 
 def test_nothing_served_is_not_the_messages_fault() -> None:
+    ids = [f"m{number}" for number in range(10)]
     with pytest.raises(ProviderUnavailable):
-        provider(serve(a=error(500), b=error(500), c=error(500))).fetch(TOKEN, ["a", "b", "c"])
+        provider(serve(**{id_: error(400) for id_ in ids})).fetch(TOKEN, ids)
     few = provider(serve(a=error(500), b=error(500))).fetch(TOKEN, ["a", "b"])
     assert [type(answer) for answer in few] == [Refused, Refused]
     # A 404 is an answer.

@@ -1,0 +1,22 @@
+"""Reading what Pub/Sub pushes: the envelope around a message (cloud.google.com/pubsub/docs/push, wrapped payload)."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import Any
+
+import orjson
+
+from shared.errors import InvalidRequest
+
+
+def pushed(envelope: object) -> dict[str, Any]:
+    """The JSON object inside a push. Raises ``InvalidRequest``."""
+    try:
+        data = orjson.loads(base64.b64decode(envelope["message"]["data"], validate=True))  # type: ignore[index]
+    except (TypeError, KeyError, binascii.Error, orjson.JSONDecodeError):
+        data = None
+    if not isinstance(data, dict):
+        raise InvalidRequest("The body is not a Pub/Sub push of a JSON object.")
+    return data

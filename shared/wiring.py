@@ -1,0 +1,227 @@
+"""From settings to working functions: the only place that chooses adapters and hands providers to the engine.
+
+Each function builds just what it needs, once, when it is first asked for: ``api`` never loads a provider, and only
+``sync`` is given one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache, cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from flask import Flask, Request
+from werkzeug.wrappers import Response
+
+from shared import queries
+from shared.errors import ConfigurationError, InvalidRequest, Retry
+from shared.events.app import AppStream
+from shared.events.consume import Harness
+from shared.events.push import pushed
+from shared.events.senders import NAME, SenderCounts, Senders
+from shared.events.streams import UserStreams
+from shared.http.app import as_function
+from shared.http.triggers import create_trigger
+from shared.mail.context import Context
+from shared.observability import logs
+from shared.ports import Bus, Clock, Secrets, Store, Tasks
+from shared.providers.base import MailProvider
+from shared.settings import Settings
+from shared.vault.grants import Grants
+from shared.vault.seal import Vault
+
+if TYPE_CHECKING:
+    from shared.mail.accounts import Accounts
+
+Handler = Callable[[Request], Response]
+
+CONSUMERS = (NAME,)
+"""Our own consumers; what they keep of a mailbox is erased with it."""
+
+_LOG = logs.named(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """One set of adapters; ``keys`` is the store of data keys alone."""
+
+    store: Store
+    keys: Store
+    bus: Bus
+    tasks: Tasks
+    secrets: Secrets
+    clock: Clock
+
+
+class Brainstem:
+    """The functions of one process on one set of adapters."""
+
+    def __init__(self, settings: Settings, ports: Ports, providers: Mapping[str, MailProvider] | None = None) -> None:
+        self.settings = settings
+        self.store, self.keys, self.bus = ports.store, ports.keys, ports.bus
+        self.tasks, self.secrets, self.clock = ports.tasks, ports.secrets, ports.clock
+        self._providers = providers
+
+    @cached_property
+    def api(self) -> Handler:
+        """The HTTP API."""
+        from shared.http.api import ApiDeps, create_api
+        from shared.identity.tokens import TokenVerifier
+
+        deps = ApiDeps(
+            settings=self.settings,
+            clock=self.clock,
+            store=self.store,
+            verifier=TokenVerifier(self.settings, self.clock),
+            grants=self._grants,
+            accounts=self.accounts,
+            events=UserStreams(AppStream(self.store, self.bus, self.clock)),
+            senders=SenderCounts(self.store),
+        )
+        return as_function(create_api(deps))
+
+    @cached_property
+    def sync(self) -> Handler:
+        """One step of one mailbox."""
+        from shared.mail.sync import step
+        from shared.mail.tasks import parse
+
+        ctx = self._context(self._providers if self._providers is not None else self._mail_providers())
+
+        def take(body: Any) -> dict[str, Any]:
+            task = parse(body)
+            logs.bind(mailbox_id=task.mailbox, kind=task.kind)
+            step(ctx, task)
+            _LOG.debug("step_taken", "A step was taken.")
+            return {"done": True}
+
+        return self._trigger({"": take})
+
+    @cached_property
+    def gmail_push(self) -> Handler:
+        """Gmail's doorbell."""
+        from shared.mail.doorbell import gmail_push
+
+        return self._trigger({"": lambda body: {"rung": gmail_push(self.store, self.tasks, self.clock, body)}})
+
+    @cached_property
+    def tick(self) -> Handler:
+        """What is due."""
+        from shared.mail.tick import Schedule, tick
+
+        settings = self.settings
+        schedule = Schedule(
+            poll=settings.poll_seconds,
+            poll_unchannelled=settings.poll_seconds_unchannelled,
+            tick=settings.tick_seconds,
+            retention=settings.log_retention_days * 86_400,
+        )
+        ctx = self._context({})
+        return self._trigger({"": lambda _: dataclasses.asdict(tick(ctx, schedule))})
+
+    @cached_property
+    def senders(self) -> Handler:
+        """The sample consumer: rung by ``segments``, rebuilt on demand."""
+        harness = Harness(self.store, self.tasks, self.clock, Senders())
+
+        def follow(body: Any) -> dict[str, Any]:
+            bell = _converted(pushed(body), _Bell)
+            return {"watermark": harness.follow(bell.stream, bell.last)}
+
+        def rebuild(body: Any) -> dict[str, Any]:
+            stream = _converted(body, _Rebuild).stream
+            harness.rebuild(stream)
+            return build(body)
+
+        def build(body: Any) -> dict[str, Any]:
+            if not harness.build(_converted(body, _Rebuild).stream):
+                raise Retry("The rebuild goes on; call build until it is done.", retry_after=1)
+            return {"rebuilt": True}
+
+        return self._trigger({"": follow, "rebuild": rebuild, "build": build})
+
+    @cached_property
+    def accounts(self) -> Accounts:
+        """The mailboxes of users."""
+        from shared.mail.accounts import Accounts
+
+        return Accounts(self._context({}))
+
+    @cached_property
+    def _grants(self) -> Grants:
+        return Grants(self.store, Vault(self.keys, self.secrets, self.clock), self.clock)
+
+    def _context(self, providers: Mapping[str, MailProvider]) -> Context:
+        page = self.settings.page_size
+        if not 1 <= page <= 500:
+            raise ConfigurationError("PAGE_SIZE must be from 1 to 500.")
+        return Context(self.store, self.bus, self.tasks, self.clock, self._grants, providers, page, CONSUMERS)
+
+    def _mail_providers(self) -> Mapping[str, MailProvider]:
+        from shared.providers.gmail.provider import GmailProvider
+
+        return {"GOOGLE": GmailProvider(self.settings, self.clock, self._google_client_secret)}
+
+    def _google_client_secret(self) -> str:
+        return self.settings.google_client_secret or self.secrets.get("google-client-secret").decode()
+
+    def _trigger(self, actions: Mapping[str, Callable[[Any], dict[str, Any]]]) -> Handler:
+        app: Flask = create_trigger(self.settings, self.clock, actions)
+        return as_function(app)
+
+
+@dataclass(frozen=True, slots=True)
+class _Bell:
+    stream: str
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Rebuild:
+    stream: str
+
+
+@cache
+def from_env() -> Brainstem:
+    """The functions as the environment configures them, once per process. Raises ``ConfigurationError``."""
+    settings = Settings.from_env()
+    if settings.backend != "embedded":
+        raise ConfigurationError("BACKEND must be `embedded`.")
+    ports = embedded(settings)
+    logs.configure(ports.clock, settings.log_level)
+    return Brainstem(settings, ports)
+
+
+def embedded(settings: Settings, clock: Clock | None = None, synchronous: str = "FULL") -> Ports:
+    """The adapters that need nothing but a folder."""
+    from shared.adapters.embedded.bus import EmbeddedBus
+    from shared.adapters.embedded.clock import SystemClock
+    from shared.adapters.embedded.database import Database
+    from shared.adapters.embedded.secrets import EmbeddedSecrets
+    from shared.adapters.embedded.store import EmbeddedStore
+    from shared.adapters.embedded.tasks import EmbeddedTasks, QueueConfig
+
+    folder = Path(settings.data_dir)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    clock = clock or SystemClock()
+    database = Database(folder / "brainstem.sqlite", synchronous=synchronous)
+    keys = Database(folder / "keys.sqlite", synchronous=synchronous)
+    return Ports(
+        store=EmbeddedStore(database, queries.SHAPES),
+        keys=EmbeddedStore(keys, ()),
+        bus=EmbeddedBus(database, clock),
+        tasks=EmbeddedTasks(database, clock, {"sync": QueueConfig(max_concurrent=8)}),
+        secrets=EmbeddedSecrets(folder / "secrets"),
+        clock=clock,
+    )
+
+
+def _converted(body: Any, into: type[Any]) -> Any:
+    try:
+        return msgspec.convert(body, into)
+    except msgspec.ValidationError:
+        raise InvalidRequest("The body has not the documented form.") from None

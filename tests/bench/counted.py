@@ -1,0 +1,85 @@
+"""The whole product in one process with every port counted, call by call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from infra.local.google.app import create_app
+from shared.providers.gmail.provider import GmailProvider
+from shared.wiring import Brainstem
+from tests.bench.ledger import CountingBus, CountingStore, CountingTasks, Ledger
+from tests.world import ADDRESS, InProcess, World
+
+PAGE = 100
+QUIET = 20.0
+"""Virtual seconds after which a connected mailbox has come to rest; the first tick comes later."""
+
+
+class CountedWorld(World):
+    """``World``, whose functions write every operation into a ledger under their names."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, seed=1, page_size=PAGE)
+        self.ledger = Ledger()
+        ports = replace(
+            self.ports,
+            store=CountingStore(self.ports.store, self.ledger),
+            keys=CountingStore(self.ports.keys, self.ledger),
+            bus=CountingBus(self.ports.bus, self.ledger),
+            tasks=CountingTasks(self.ports.tasks, self.ledger),
+        )
+        google = create_app(self.google)
+        secret = self.settings.google_client_secret
+        provider = GmailProvider(self.settings, self.clock, lambda: secret, lambda: InProcess(google))
+        self.product = Brainstem(self.settings, ports, {"GOOGLE": provider})
+
+    def call(self, function: str, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any]:
+        """One HTTP call of a function, booked; an error would be work done twice, so there must be none."""
+        what = _named(function, body, headers)
+        with self.ledger.during(what, lambda: self.google.report()["requests"]):
+            status, answer = super().call(function, method, path, body, **headers)
+        assert status < 300, (what, status, answer)
+        return status, answer
+
+    def followed(self, mails: int, during: Callable[[], None] = lambda: None) -> Ledger:
+        """Connect a mailbox of so many mails and let it come to rest; answer the book of just that."""
+        self.connect(mails)
+        during()
+        self.run(QUIET)
+        return self._turn_page()
+
+    def pass_time(self, seconds: float) -> Ledger:
+        """Let time pass; answer the book of just that."""
+        self.run(seconds)
+        return self._turn_page()
+
+    def receive(self, number: int) -> Ledger:
+        """One mail arrives, is pushed, looked at, looked at again, and told to the consumer; answer the book of it."""
+        mail = {
+            "subject": f"Live mail {number}",
+            "sender": ["Bob", "bob@example.org"],
+            "to": [["Ann", ADDRESS]],
+            "labels": ["INBOX", "UNREAD"],
+            "body": "Hello.",
+        }
+        self.google.add_mails(ADDRESS, [mail])
+        return self.pass_time(QUIET)
+
+    def _turn_page(self) -> Ledger:
+        done = Ledger(list(self.ledger.calls))
+        self.ledger.calls.clear()
+        return done
+
+
+def _named(function: str, body: Any, headers: dict[str, str]) -> str:
+    """``sync live ring``, ``sync backfill``, ``gmail_push``: looks are told apart by the names of their tasks."""
+    if function != "sync":
+        return function
+    kind = orjson.loads(body)["kind"]
+    first = headers["X-CloudTasks-TaskName"].partition("|")[0]
+    return f"sync {kind} {first}" if first in ("ring", "settle", "poll") else f"sync {kind}"

@@ -1,0 +1,72 @@
+"""The whole machine under fire, a small run of what ``make demo`` does: the verdict has to be that all is right."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra.local.catalogue import ROOT
+
+EML = b"""From: =?utf-8?q?Z=C3=BCleyha?= <z@example.org>
+To: demo@example.org
+Subject: =?utf-8?b?R3LDvMOfZQ==?= %d
+Date: Tue, 03 Nov 2026 09:00:00 +0100
+Message-ID: <eml-%d@example.org>
+
+Until tomorrow, %d.
+"""
+
+
+def _demo(*arguments: str) -> dict[str, Any]:
+    done = subprocess.run(
+        [sys.executable, "-m", "infra.local.demo", "--json", *arguments],
+        cwd=ROOT, capture_output=True, text=True, timeout=280, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-6000:] + done.stdout[-2000:]
+    answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return answer
+
+
+def test_every_mail_arrives_once_while_pushes_are_lost_doubled_and_early() -> None:
+    verdict = _demo("--mails", "150", "--changes", "30", "--seed", "7")
+    assert verdict["ok"] is True
+    assert verdict["lost"] == verdict["duplicates"] == verdict["gaps"] == 0
+    assert verdict["contiguous"] is verdict["consumer_ok"] is True
+    assert verdict["expected"] == verdict["stored"] > 100
+    assert verdict["events"] >= verdict["stored"] / 2
+    assert verdict["p50_ms"] <= verdict["p95_ms"]
+    assert (verdict["backend"], verdict["providers"]) == ("embedded", ["GOOGLE"])
+    assert verdict["pushes"]["dropped"] > 0
+
+
+def test_five_kills_at_random_moments_change_nothing() -> None:
+    verdict = _demo("--mails", "300", "--changes", "25", "--kills", "5", "--seed", "11")
+    assert verdict["ok"] is True
+    assert verdict["kills"] == 5
+
+
+@pytest.mark.parametrize("kind", ["mbox", "maildir", "eml"])
+def test_a_persons_own_mail_is_in_or_a_gap_with_its_reason(kind: str, tmp_path: Path) -> None:
+    source = tmp_path / kind
+    mails = [EML.replace(b"%d", str(number).encode()) for number in range(30)]
+    if kind == "mbox":
+        source.write_bytes(b"".join(b"From - Tue Nov  3 09:00:00 2026\n" + mail + b"\n" for mail in mails))
+    elif kind == "maildir":
+        for name in ("cur", "new", "tmp"):
+            (source / name).mkdir(parents=True)
+        for number, mail in enumerate(mails):
+            (source / "cur" / f"{number}.host:2,S").write_bytes(mail)
+    else:
+        source.mkdir()
+        for number, mail in enumerate(mails):
+            (source / f"{number}.eml").write_bytes(mail)
+        (source / "broken.eml").write_bytes(b"\0\0\0")
+    verdict = _demo("--mbox", str(source), "--changes", "5")
+    assert verdict["ok"] is True
+    assert verdict["stored"] >= 25
+    assert verdict["gaps"] == (1 if kind == "eml" else 0)

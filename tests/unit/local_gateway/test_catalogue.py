@@ -1,0 +1,62 @@
+"""``infra/functions.yaml`` lists every function once, and nothing that is not there."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from infra.local.catalogue import ROOT, CatalogueError, Function, load
+
+FUNCTIONS = {function.name: function for function in load()}
+
+
+def test_every_folder_has_an_entry_and_every_entry_a_folder() -> None:
+    assert {path.parent.name for path in (ROOT / "functions").glob("*/main.py")} == FUNCTIONS.keys()
+
+
+@pytest.mark.parametrize("function", FUNCTIONS.values(), ids=lambda function: function.name)
+def test_the_entry_point_is_in_the_source(function: Function) -> None:
+    tree = ast.parse(function.source.read_text(encoding="utf-8"))
+    assert function.entry_point in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+
+
+def test_only_sync_opens_grants_and_reads_the_client_secret() -> None:
+    assert [name for name, function in FUNCTIONS.items() if function.grants == "open"] == ["sync"]
+    assert [name for name, function in FUNCTIONS.items() if "google-client-secret" in function.secrets] == ["sync"]
+
+
+def test_the_vault_key_goes_only_to_those_who_seal_or_open() -> None:
+    holders = {name for name, function in FUNCTIONS.items() if "vault-key" in function.secrets}
+    assert holders == {name for name, function in FUNCTIONS.items() if function.grants != "none"}
+
+
+def test_only_the_api_is_public() -> None:
+    assert [name for name, function in FUNCTIONS.items() if function.public] == ["api"]
+
+
+def test_public_paths_match_exactly_or_by_their_beginning() -> None:
+    api = FUNCTIONS["api"]
+    assert api.is_public("/anything/at/all")
+    assert not FUNCTIONS["sync"].is_public("/sync/step")
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (("path: /sync", "path: /tick"), "the same path"),
+        (("identity: brainstem-sync", "identity: brainstem-tick"), "the same identity"),
+        (("{queue: sync}", "{queue: sync, topic: gmail}"), "exactly one"),
+        (("{queue: sync}", "{cron: daily}"), "exactly one"),
+        (("grants: open", "grants: all"), "grants must be"),
+        (("    memory: 512Mi\n", ""), "missing or unknown"),
+    ],
+)
+def test_a_wrong_entry_is_refused_by_name(change: tuple[str, str], reason: str, tmp_path: Path) -> None:
+    text = (ROOT / "infra" / "functions.yaml").read_text(encoding="utf-8")
+    assert change[0] in text
+    path = tmp_path / "functions.yaml"
+    path.write_text(text.replace(*change), encoding="utf-8")
+    with pytest.raises(CatalogueError, match=reason):
+        load(path)
