@@ -27,7 +27,8 @@ def streams_of(store: Store, uid: str) -> list[str]:
     app = refs.app_stream(uid)
     ref = refs.stream(app)
     names = [app] if ref in store.get([ref]) else []
-    return names + [document.data["id"] for document in store.query(queries.mailboxes_of(uid))]
+    mailboxes = store.query(queries.mailboxes_of(uid))
+    return names + [document.data["id"] for document in mailboxes if not document.data.get("erasing")]
 
 
 def read_streams(

@@ -24,11 +24,11 @@ def connect(ctx: Context, loaded: Loaded, task: StepTask) -> bool:
         _go(ctx, state)  # our commit is in: perhaps the chains never were enqueued
         return True
     account = Account(ctx, state)
+    at = ctx.clock.now()  # before the anchor is taken: a mail received from here on is live, whichever chain finds it
     profile = account.call(lambda provider, token: provider.profile(token))
     address = profile.address.lower()
     if state.address is not None and state.address != address:
         raise ProviderRefused("These tokens belong to another account than the mailbox; connect with the right one.")
-    at = ctx.clock.now()
     route = refs.route(state.provider, address)
     doc = ctx.store.get([route]).get(route)
     work = Work(

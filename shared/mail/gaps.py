@@ -15,6 +15,8 @@ from shared.ports import Data, Doc, Update, Write
 from shared.providers.base import Change, Deleted, Fetched, Missing, Refused
 
 AT_ONCE = 50
+ASKED_TOGETHER = 5
+"""Few enough that an adapter does not take a batch of lasting refusals for an outage of the provider."""
 
 RETRIES = (5.0, 30.0, 120.0, 600.0, 3_600.0, 21_600.0, 86_400.0)
 """Seconds to the next attempt, by the number of attempts made; after the last one the gap is reported."""
@@ -42,7 +44,7 @@ def retry(ctx: Context, loaded: Loaded, _task: StepTask) -> bool:
     account = Account(ctx, state)
     if due:
         ids = [doc.data["id"] for doc in due]
-        answers = account.call(lambda provider, token: provider.fetch(token, ids))
+        answers = [answer for few in _few(ids) for answer in _fetched(account, few)]
         known = ctx.store.get([refs.message(state.id, id_) for id_ in ids])
         verdicts = [
             _judge(doc, answer, known.get(refs.message(state.id, answer.id)), at)
@@ -67,6 +69,14 @@ def retry(ctx: Context, loaded: Loaded, _task: StepTask) -> bool:
     if next_at is not None:
         enqueue_once(ctx.tasks, applied.loaded.state, "gaps", f"{next_at:.0f}", next_at)
     return True
+
+
+def _few(ids: list[str]) -> list[list[str]]:
+    return [ids[start : start + ASKED_TOGETHER] for start in range(0, len(ids), ASKED_TOGETHER)]
+
+
+def _fetched(account: Account, ids: list[str]) -> tuple[Fetched, ...]:
+    return account.call(lambda provider, token: provider.fetch(token, ids))
 
 
 def _judge(gap: Doc, answer: Fetched, message: Doc | None, at: float) -> _Verdict:

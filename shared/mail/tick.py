@@ -8,11 +8,13 @@ name of its task, so a chain that was alive after all meets its rescue at the co
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from shared import queries
+from shared import queries, refs
 from shared.cas import amend
+from shared.errors import BrainstemError
 from shared.events.app import AppStream
 from shared.events.envelope import ring as segment_ring
 from shared.events.log import trim_log
@@ -20,9 +22,12 @@ from shared.events.publish import SEGMENTS_TOPIC, relay
 from shared.mail.context import Context, Loaded, amend_mailbox, mark_sent
 from shared.mail.state import ERROR_RECHECK, STUCK_AFTER, MailboxState, read_state, slot_of
 from shared.mail.tasks import continue_chain, enqueue_once, poll
+from shared.observability import logs
 from shared.ports import Doc
 
 INTENT_RETRY = 600.0
+
+_LOG = logs.named(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,31 +48,48 @@ class Ticked:
     due: int = 0
     streams: int = 0
     intents: int = 0
+    failed: int = 0
 
 
 def tick(ctx: Context, schedule: Schedule) -> Ticked:
     """Serve everything that is due until the next tick."""
     now = ctx.clock.now()
-    polled = _poll(ctx, schedule, now)
-    due = streams = intents = 0
+    done: Counter[str] = Counter()
     for shard in range(queries.SHARDS):
-        for doc in queries.scan(ctx.store, queries.due_mailboxes(shard, now)):
-            care(ctx, Loaded(read_state(doc), doc.version), now)
-            due += 1
-        for doc in queries.scan(ctx.store, queries.due_streams(shard, now)):
-            AppStream(ctx.store, ctx.bus, ctx.clock).relay(f"{doc.data['uid']}:app")
-            streams += 1
-        for doc in queries.scan(ctx.store, queries.overdue_intents(shard, now)):
-            attempt = doc.data.get("attempts", 0) + 1
-            amend(ctx.store, doc.ref, lambda _, n=attempt: {"attempts": n, "due_at": now + INTENT_RETRY}, doc)  # type: ignore[misc]
-            event = doc.ref.rsplit("/", 1)[-1]
-            ctx.tasks.enqueue(doc.data["queue"], doc.data["path"], doc.data["body"], f"intent|{event}|{attempt}")
-            intents += 1
-    return Ticked(polled, due, streams, intents)
+        for kind, query, serve in (
+            ("due", queries.due_mailboxes(shard, now), care),
+            ("streams", queries.due_streams(shard, now), _relay_app),
+            ("intents", queries.overdue_intents(shard, now), _enqueue_intent),
+        ):
+            for doc in queries.scan(ctx.store, query):
+                done[kind if _served(ctx, doc, now, serve) else "failed"] += 1
+    return Ticked(polled=_poll(ctx, schedule, now), **done)
 
 
-def care(ctx: Context, loaded: Loaded, now: float) -> None:
+def _served(ctx: Context, doc: Doc, now: float, serve: Callable[[Context, Doc, float], None]) -> bool:
+    """Serve one document; what fails here is due again at the next tick and must not keep the others waiting."""
+    try:
+        serve(ctx, doc, now)
+    except BrainstemError as error:
+        _LOG.warning("tick_failed", "Something that was due could not be served.", error, ref=doc.ref)
+        return False
+    return True
+
+
+def _relay_app(ctx: Context, doc: Doc, _now: float) -> None:
+    AppStream(ctx.store, ctx.bus, ctx.clock).relay(refs.app_stream(doc.data["uid"]))
+
+
+def _enqueue_intent(ctx: Context, doc: Doc, now: float) -> None:
+    attempt = doc.data.get("attempts", 0) + 1
+    amend(ctx.store, doc.ref, lambda _: {"attempts": attempt, "due_at": now + INTENT_RETRY}, doc)
+    name = f"intent|{doc.ref.rsplit('/', 1)[-1]}|{attempt}"
+    ctx.tasks.enqueue(doc.data["queue"], doc.data["path"], doc.data["body"], name)
+
+
+def care(ctx: Context, doc: Doc, now: float) -> None:
     """Do or enqueue whatever of one mailbox missed its deadline."""
+    loaded = Loaded(read_state(doc), doc.version)
     state = loaded.state
     if state.due_outbox is not None and state.due_outbox <= now:
         mark_sent(ctx, loaded, relay(ctx.store, ctx.bus, state.id, state.published, state.head))
@@ -75,9 +97,10 @@ def care(ctx: Context, loaded: Loaded, now: float) -> None:
         rescued = amend_mailbox(ctx, state.id, lambda current: _rescued(current, now))
         if rescued is not None:
             for kind in _dead_chains(rescued, state, now):
-                continue_chain(ctx.tasks, rescued, kind) if kind in _PAGED else enqueue_once(
-                    ctx.tasks, rescued, kind, f"rescue{rescued.rescue}"
-                )
+                if kind in _PAGED:
+                    continue_chain(ctx.tasks, rescued, kind)
+                else:
+                    enqueue_once(ctx.tasks, rescued, kind, f"rescue{rescued.rescue}")
     if not state.active:
         return
     if _passed(state.due_channel, now):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import tempfile
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from shared.errors import Unknown
+from shared.errors import NotFound, Unknown
 from shared.mail.tick import tick
 from tests.interleave import Interleaver
 from tests.machine import SCHEDULE, UID, Machine
@@ -121,10 +124,8 @@ def life(tmp_path: Any, hook: Any) -> tuple[Machine, bool]:
             lambda: machine.accounts.disconnect(UID, "google"),
             lambda: machine.connect(),
         ):
-            try:
+            with suppress(NotFound):  # the crash came before there was a mailbox to disconnect
                 later()
-            except Exception as early:  # the crash came before there was a mailbox
-                assert "connected" in str(early), early
             machine.run(30 * 60, ticks=True)
         return machine, True
     return machine, False
@@ -132,9 +133,6 @@ def life(tmp_path: Any, hook: Any) -> tuple[Machine, bool]:
 
 def crash_points() -> int:
     """How many port calls an undisturbed life makes."""
-    import tempfile
-    from pathlib import Path
-
     counter = CrashAt(0)
     with tempfile.TemporaryDirectory() as folder:
         machine, _ = life(Path(folder), counter)
