@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from shared import queries, refs
+from shared.events import types
 from shared.events.consume import Effects, scope_of
 from shared.events.envelope import Segment
 from shared.events.log import streams_of
@@ -31,7 +32,7 @@ class Senders:
         counts = Counter(
             (event.data["msg_date"][:10], event.data["sender"])
             for event in segment.events
-            if event.type == "email.received"
+            if event.type == types.RECEIVED
         )
         by_ref = {refs.effect(NAME, scope, *key): key for key in counts}
         known = read(list(by_ref)) if by_ref else {}

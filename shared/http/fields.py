@@ -11,25 +11,8 @@ from flask import request
 from werkzeug.exceptions import RequestEntityTooLarge, UnsupportedMediaType
 
 from shared.errors import InvalidRequest, TooLarge
-
-PROVIDERS = ("google",)
-"""Providers as the API spells them."""
-
-RESERVED_TYPES = frozenset(
-    {
-        "email.received",
-        "email.sent",
-        "email.updated",
-        "email.deleted",
-        "mailbox.connected",
-        "mailbox.disconnected",
-        "grant.reauth_required",
-        "sync.progress",
-        "sync.completed",
-        "account.deleted",
-    }
-)
-"""Event types that only Brainstem itself may write (DESIGN section 2)."""
+from shared.events.types import RESERVED
+from shared.providers.base import PROVIDERS
 
 MAX_TOKEN_BYTES = 8_192
 MAX_EXPIRES_IN = 10 * 366 * 86_400
@@ -111,7 +94,7 @@ def tokens(connect: Connect) -> tuple[str, str | None, int] | None:
 def event(post: Post) -> tuple[str, dict[str, Any]]:
     """Type and data of an event that a client may post. Raises ``InvalidRequest``, ``TooLarge``."""
     kind = event_type(post.type)
-    if kind in RESERVED_TYPES:
+    if kind in RESERVED:
         raise InvalidRequest(
             "Events of this type are written by Brainstem alone.", reason="reserved_type", field="type"
         )

@@ -8,6 +8,7 @@ from typing import Any
 
 from shared import queries, refs
 from shared.errors import Conflict, ConsentRequired, NotFound, Retry, Unknown
+from shared.events import types
 from shared.events.envelope import iso
 from shared.mail import message as mail
 from shared.mail.apply import apply, finish
@@ -16,10 +17,9 @@ from shared.mail.fold import Notice, Work
 from shared.mail.state import CONNECT_DEADLINE, MailboxState, document, read_state
 from shared.mail.tasks import enqueue_once
 from shared.ports import Create, Doc, Query, Update
+from shared.providers.base import PROVIDERS
 
 ATTEMPTS = 8
-PROVIDERS = {"google": "GOOGLE"}
-"""What the API calls a provider, and what mailbox ids and events call it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class Accounts:
             raise NotFound(f"No {provider} mailbox is connected.")
         for loaded in mailboxes:
             if loaded.state.status != "disconnected":
-                notices = (Notice("mailbox.disconnected", {"address": loaded.state.address}),)
+                notices = (Notice(types.DISCONNECTED, {"address": loaded.state.address}),)
                 state = self._raise_epoch(loaded, _disconnected, notices)
                 if state.channel is not None:
                     enqueue_once(self.ctx.tasks, state, "channel", "stop")

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from shared import queries
 from shared.errors import PageExpired
+from shared.events import types
 from shared.mail.apply import apply, finish
 from shared.mail.context import Account, Context, Loaded
 from shared.mail.fold import Notice, Work
@@ -59,7 +60,7 @@ def _swept(ctx: Context, account: Account, state: MailboxState, at: float) -> Wo
     changes: tuple[Change, ...] = account.call(lambda provider, access: provider.fetch(access, ids)) if ids else ()
     if len(docs) == ctx.page_size:
         return Work("backfill", at, changes, lambda current: _turned(current, at, after=docs[-1].ref))
-    notice = Notice("sync.completed", {"kind": "backfill", "listed": state.backfill.listed})
+    notice = Notice(types.COMPLETED, {"kind": "backfill", "listed": state.backfill.listed})
     return Work("backfill", at, changes, lambda current: _turned(current, at, done=True), (notice,))
 
 
@@ -79,4 +80,4 @@ def _progress(state: MailboxState, listing: Listing) -> tuple[Notice, ...]:
     if (state.backfill.page + 1) % PROGRESS_EVERY:
         return ()
     listed = state.backfill.listed + len(listing.ids)
-    return (Notice("sync.progress", {"kind": "backfill", "listed": listed, "total": state.backfill.total}),)
+    return (Notice(types.PROGRESS, {"kind": "backfill", "listed": listed, "total": state.backfill.total}),)

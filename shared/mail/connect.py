@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from shared import refs
 from shared.errors import ProviderRefused
+from shared.events import types
 from shared.mail.apply import apply, finish
 from shared.mail.context import Account, Context, Loaded
 from shared.mail.fold import Notice, Work
@@ -35,7 +36,7 @@ def connect(ctx: Context, loaded: Loaded, task: StepTask) -> bool:
         "notice",
         at,
         advance=lambda current: _connected(current, profile, address, at),
-        notices=() if state.connected else (Notice("mailbox.connected", {"address": address}),),
+        notices=() if state.connected else (Notice(types.CONNECTED, {"address": address}),),
         writes=_routed(route, doc, state.id),
     )
     # The route may be written by another user's mailbox of the same address: then read everything again.

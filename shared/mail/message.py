@@ -10,13 +10,12 @@ from typing import Any
 
 from shared import refs
 from shared.events.envelope import Event, fact_id, iso
+from shared.events.types import DELETED, RECEIVED, SENT, UPDATED
 from shared.mail.state import MailboxState
 from shared.ports import Data
 from shared.providers.base import Message
 
 PRESENT, PLACEHOLDER, TOMBSTONE = "present", "placeholder", "tombstone"
-
-RECEIVED, SENT, UPDATED, DELETED = "email.received", "email.sent", "email.updated", "email.deleted"
 
 _UNANNOUNCED = frozenset({"DRAFT", "CHAT", "SPAM", "TRASH"})
 

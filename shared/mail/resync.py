@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 
 from shared import queries, refs
 from shared.errors import PageExpired, ProviderRefused
+from shared.events import types
 from shared.mail import message as mail
 from shared.mail.apply import apply, finish
 from shared.mail.context import Account, Context, Loaded
@@ -61,7 +62,7 @@ def start(ctx: Context, loaded: Loaded) -> bool:
             )
         )
 
-    work = Work("notice", at, advance=begun, notices=(Notice("sync.progress", {"kind": "resync", "listed": 0}),))
+    work = Work("notice", at, advance=begun, notices=(Notice(types.PROGRESS, {"kind": "resync", "listed": 0}),))
     applied = apply(ctx, loaded, work, lambda current: current.cursor)
     if applied is None:
         return False
@@ -153,7 +154,7 @@ def _sweep(ctx: Context, account: Account, state: MailboxState, resync: Resync, 
     if last is not None and (last is not docs[-1] or len(docs) == SWEPT_AT_ONCE):
         after = last.ref
         return Work("resync", at, tuple(changes), lambda current: _turned(current, at, after=after))
-    notice = Notice("sync.completed", {"kind": "resync", "listed": resync.listed})
+    notice = Notice(types.COMPLETED, {"kind": "resync", "listed": resync.listed})
     cleared: tuple[Write, ...] = tuple(Delete(page.ref) for page in pages)
     return Work("resync", at, tuple(changes), lambda current: _ended(current, at), (notice,), cleared)
 

@@ -33,6 +33,7 @@ from shared.errors import (
     ReauthRequired,
     Retry,
 )
+from shared.events import types
 from shared.mail import backfill, channel, connect, erase, gaps, live, resync
 from shared.mail.apply import apply, finish
 from shared.mail.context import Context, Loaded, amend_mailbox, load
@@ -122,7 +123,7 @@ def _reauth(ctx: Context, loaded: Loaded, dead: ReauthRequired) -> bool:
             current, status="reauth_required", connected=False, last_error=dead.message, due_chain=None, due_live=None
         )
 
-    notice = Notice("grant.reauth_required", {"address": loaded.state.address})
+    notice = Notice(types.REAUTH_REQUIRED, {"address": loaded.state.address})
     work = Work("notice", at, advance=ended, notices=(notice,))
     applied = apply(ctx, loaded, work, lambda current: current.status == "reauth_required")
     if applied is None:

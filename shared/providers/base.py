@@ -13,6 +13,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
+PROVIDERS = {"google": "GOOGLE"}
+"""What the API calls a provider, and what mailbox ids and events call it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Message:

@@ -1,0 +1,92 @@
+# Brainstem: everything a person types. `make help` shows it.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+PORT ?= 8080
+DATA ?= .data/run
+MBOX ?=
+MAILS ?= 2000
+CHANGES ?= 100
+KILLS ?= 0
+REFUSE ?= 0
+SEED ?= 1
+JSON ?=
+T ?=
+JOBS ?= 2
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PYTHONPATH := $(CURDIR)
+
+##@ See it
+
+.PHONY: run
+run: $(VENV)/.runtime ## Start everything here and follow a mailbox live (PORT=8080 DATA=.data/run MBOX=your mail)
+	@exec $(BIN)/python -m infra.local.run --port "$(PORT)" --data "$(DATA)" --mbox "$(MBOX)"
+
+.PHONY: demo
+demo: $(VENV)/.runtime ## Backfill under fire, then a verdict (MAILS=2000 CHANGES=100 KILLS=0 REFUSE=0 SEED=1 MBOX= JSON=1)
+	@exec $(BIN)/python -m infra.local.demo --mails "$(MAILS)" --changes "$(CHANGES)" --kills "$(KILLS)" \
+		--refuse "$(REFUSE)" --seed "$(SEED)" --mbox "$(MBOX)" $(if $(filter-out 0,$(JSON)),--json)
+
+##@ Work on it
+
+.PHONY: check
+check: $(VENV)/.tests ## Lint, types, unit and docs tests: the one gate
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/python -m pytest -q -n $(JOBS) tests/unit $(wildcard tests/docs)
+
+.PHONY: test
+test: $(VENV)/.tests ## All tests (T="tests/unit -k fold" passes arguments on to pytest)
+	@$(BIN)/python -m pytest -n $(JOBS) $(T)
+
+.PHONY: bench
+bench: $(VENV)/.tests ## Operations, CPU and latency per mail, beside a naive pipeline
+	@exec $(BIN)/python -m tests.bench
+
+##@ Keep house
+
+.PHONY: clean
+clean: ## Remove the environment and all caches; what is in .data stays
+	@rm -rf $(VENV) .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.PHONY: help
+help: ## Show this
+	@awk 'BEGIN {FS = ":.*## "} \
+		/^##@ / {printf "\n\033[1m%s\033[0m\n", substr($$0, 5)} \
+		/^[a-z-]+:.*## / {printf "  make %-6s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo
+
+$(VENV)/.python:
+	@command -v "$(PYTHON)" >/dev/null || { \
+		echo "There is no $(PYTHON): install Python 3.11 or later, or name one with PYTHON=path." >&2; exit 2; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "$(PYTHON) is $$("$(PYTHON)" -V): Brainstem needs 3.11 or later; name another with PYTHON=path." >&2; exit 2; }
+	@echo "Creating $(VENV) and installing what is pinned; this takes a minute, once." >&2
+	@"$(PYTHON)" -m venv --clear $(VENV) || { \
+		echo "$(PYTHON) cannot create an environment: install its venv package (python3-venv on Debian)." >&2; exit 2; }
+	@touch $@
+
+# One line of progress on a terminal, nothing in a log file; pip's own words only if it fails.
+define install
+	@if [ -t 2 ]; then show='/^(Collecting|Downloading|Installing)/ {printf "\r\033[K  %.100s", $$0; fflush()}'; \
+	else show='/^Successfully/ {n = NF - 2} END {if (n) print "  " n " packages"}'; fi; \
+	$(BIN)/python -m pip install --progress-bar off -r $(1) | awk "$$show" >&2
+	@if [ -t 2 ]; then printf '\r\033[K' >&2; fi
+	@touch $@
+endef
+
+$(VENV)/.runtime: $(VENV)/.python requirements.txt
+	$(call install,requirements.txt)
+
+$(VENV)/.tests: $(VENV)/.runtime tests/requirements.txt
+	$(call install,tests/requirements.txt)

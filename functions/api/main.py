@@ -1,0 +1,15 @@
+"""The HTTP API: `/health`, `/me`, `/events` and `/mail/*`, for people and their clients."""
+
+from __future__ import annotations
+
+import flask
+import functions_framework
+from flask.typing import ResponseReturnValue
+
+from shared import wiring
+
+
+@functions_framework.http
+def api(request: flask.Request) -> ResponseReturnValue:
+    """Hand the request to the wired use case."""
+    return wiring.from_env().api(request)

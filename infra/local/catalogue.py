@@ -1,0 +1,76 @@
+"""The functions of ``infra/functions.yaml``, read and checked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+TRIGGERS = ("http", "topic", "queue", "schedule")
+_GRANTS = ("none", "seal", "open")
+
+
+class CatalogueError(ValueError):
+    """The file of functions does not say what it has to say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """One deployable function; ``trigger`` is a pair such as ``("topic", "gmail")``."""
+
+    name: str
+    source: Path
+    entry_point: str
+    trigger: tuple[str, str]
+    path: str
+    public: tuple[str, ...]
+    identity: str
+    concurrency: int
+    timeout_seconds: int
+    memory: str
+    secrets: tuple[str, ...]
+    grants: str
+
+    def is_public(self, path: str) -> bool:
+        """Whether anyone may call this path of the function."""
+        return any(path == rule or (rule.endswith("*") and path.startswith(rule[:-1])) for rule in self.public)
+
+
+def load(path: Path = ROOT / "infra" / "functions.yaml") -> tuple[Function, ...]:
+    """Read the functions in the order of the file. Raises ``CatalogueError`` naming the entry that is wrong."""
+    document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    functions = tuple(_function(name, entry) for name, entry in document["functions"].items())
+    for attribute in ("path", "identity"):
+        values = [getattr(function, attribute) for function in functions]
+        if len(values) != len(set(values)):
+            raise CatalogueError(f"Two functions share the same {attribute}.")
+    return functions
+
+
+def _function(name: str, entry: dict[str, Any]) -> Function:
+    wanted = {spec.name for spec in fields(Function)} - {"name"}
+    if set(entry) != wanted:
+        raise CatalogueError(f"{name}: these fields are missing or unknown: {sorted(set(entry) ^ wanted)}.")
+    trigger = entry["trigger"]
+    if len(trigger) != 1 or next(iter(trigger)) not in TRIGGERS:
+        raise CatalogueError(f"{name}: the trigger must be exactly one of {', '.join(TRIGGERS)}.")
+    if entry["grants"] not in _GRANTS:
+        raise CatalogueError(f"{name}: grants must be one of {', '.join(_GRANTS)}.")
+    kind, value = next(iter(trigger.items()))
+    return Function(
+        name=name,
+        source=ROOT / entry["source"],
+        entry_point=entry["entry_point"],
+        trigger=(kind, str(value)),
+        path=entry["path"],
+        public=tuple(entry["public"]),
+        identity=entry["identity"],
+        concurrency=int(entry["concurrency"]),
+        timeout_seconds=int(entry["timeout_seconds"]),
+        memory=entry["memory"],
+        secrets=tuple(entry["secrets"]),
+        grants=entry["grants"],
+    )
