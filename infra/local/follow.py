@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from pathlib import Path
 
@@ -23,11 +24,20 @@ PAGE = 200
 class Follower:
     """Connects the mailbox if nobody has, lets new mail arrive, and prints what the log says."""
 
-    def __init__(self, console: Console, url: str, token: str, simulator: GoogleSimulator, mailbox: Mailbox) -> None:
+    def __init__(
+        self,
+        console: Console,
+        url: str,
+        token: str,
+        simulator: GoogleSimulator,
+        mailbox: Mailbox,
+        stopping: threading.Event,
+    ) -> None:
         self._console = console
         self._client = JsonClient(url, token)
         self._simulator = simulator
         self._mailbox = mailbox
+        self._stopping = stopping
         self._place = _Place(mailbox.path.with_name("events-cursor"))
 
     def follow(self) -> None:
@@ -43,7 +53,7 @@ class Follower:
                 self._simulator.add_mails(ADDRESS, [arrival(ADDRESS, int(time.time()))])
             for event in self._new_events():
                 self._console.print(_line(event), markup=False, soft_wrap=True)
-            time.sleep(LOOK_SECONDS)
+            self._pause(LOOK_SECONDS)
 
     def _watch_backfill(self) -> None:
         """Show the bar; the events of the past are read, counted and not printed."""
@@ -61,12 +71,16 @@ class Follower:
                         break
                     was_backfilling = True
                     count += len(self._new_events())
-                time.sleep(0.2)
+                self._pause(0.2)
         if was_backfilling:
             count += len(self._new_events())
             self._console.print(
                 f"{now.messages:,} mails are in, told in {count:,} events, after {time.monotonic() - started:.1f} s.\n"
             )
+
+    def _pause(self, seconds: float) -> None:
+        if self._stopping.wait(seconds):
+            raise KeyboardInterrupt
 
     def _new_events(self) -> list[dict[str, object]]:
         events: list[dict[str, object]] = []

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -40,10 +41,17 @@ def main() -> int:
     options = parser.parse_args()
     console = Console(highlight=False)
     folder = options.data.resolve()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    stopping = threading.Event()
+
+    def interrupt(*_: object) -> None:
+        stopping.set()  # an exception alone could be raised, and lost, inside a destructor
+        raise KeyboardInterrupt
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, interrupt)
     try:
         with DataLock(folder):
-            _run(console, folder, options.port, options.mbox, options.mails)
+            _run(console, folder, options, stopping)
     except CannotRun as error:
         console.print(str(error), markup=False, soft_wrap=True)
         return 2
@@ -58,8 +66,8 @@ def main() -> int:
     return 0
 
 
-def _run(console: Console, folder: Path, port: int, mbox: str, mails: int) -> None:
-    base = f"http://127.0.0.1:{port}"
+def _run(console: Console, folder: Path, options: argparse.Namespace, stopping: threading.Event) -> None:
+    base = f"http://127.0.0.1:{options.port}"
     apply(local_environment(folder, f"{base}/google"))
     with ExitStack() as stack:
         log = stack.enter_context((folder / "log.jsonl").open("a", encoding="utf-8"))
@@ -73,9 +81,9 @@ def _run(console: Console, folder: Path, port: int, mbox: str, mails: int) -> No
         from infra.local.machine import Machine, log_to
 
         log_to(log)
-        machine = Machine(folder, port, {"google": create_app(simulator)})
+        machine = Machine(folder, options.port, {"google": create_app(simulator)})
         stack.callback(_undisturbed, machine.stop)
-        mailbox.fill(simulator, mbox, mails, console)
+        mailbox.fill(simulator, options.mbox, options.mails, console)
         machine.start()
         pump = PushPump(simulator)
         pump.start()
@@ -83,7 +91,7 @@ def _run(console: Console, folder: Path, port: int, mbox: str, mails: int) -> No
         token = development_token(folder, AUDIENCE)
         write_private(folder / "token", token.encode())
         welcome(console, machine.url, token, folder)
-        Follower(console, machine.url, token, simulator, mailbox).follow()
+        Follower(console, machine.url, token, simulator, mailbox, stopping).follow()
 
 
 def _undisturbed(stop: Callable[[], None]) -> None:

@@ -137,6 +137,7 @@ def test_a_function_takes_no_more_requests_at_once_than_it_declares(tmp_path: Pa
 def test_mounting_leaves_no_trace_for_the_next_function(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FUNCTION_TARGET", "kept")
     monkeypatch.delenv("FUNCTION_SIGNATURE_TYPE", raising=False)
+    monkeypatch.delitem(sys.modules, "main", raising=False)
     mount(_function(tmp_path, "listener", "/listener", source=_EVENT_SOURCE))
     plain = mount(_function(tmp_path, "plain", "/plain", source=_PLAIN_SOURCE))
 
