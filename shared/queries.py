@@ -10,7 +10,7 @@ from shared import refs
 from shared.ports import Doc, Query, Range, Shape, Store
 
 SHARDS = 8
-"""Control-plane queries go shard by shard, so that no index on a time becomes a hot spot (DESIGN section 5)."""
+"""Control-plane queries go shard by shard, so that no index on a time becomes a hot spot."""
 
 POLL_SLOTS = 15
 """Into so many slots the mailboxes that have a channel are spread over one polling period."""

@@ -1,4 +1,4 @@
-"""Where every document lives: the only place that spells document paths (DESIGN section 5).
+"""Where every document lives: the only place that spells document paths.
 
 A mailbox id is ``{uid}:{slot}:{PROVIDER}`` and names its stream too; a user's own stream is ``{uid}:app``. Neither uid
 nor slot contains a colon or a slash, so ids and paths convert without a lookup.

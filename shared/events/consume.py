@@ -1,7 +1,7 @@
 """The harness of our own consumers: each event applied once and in order, whatever the bus does.
 
 A delivery only says "look". The harness reads the log after the consumer's watermark, segment by segment, demands that
-each continues the one before, and commits a segment's effects together with the watermark (DESIGN section 6). Effects
+each continues the one before, and commits a segment's effects together with the watermark. Effects
 that leave the store are *intents*: committed with the watermark, executed by tasks named after their event.
 
 Watermark: ``consumers/{name}/watermarks/{stream}`` {sequence, generation, building, parked}. ``building`` is the rebuild

@@ -2,7 +2,7 @@
 
 CloudEvents 1.0: on the bus in Pub/Sub's binary content mode (attributes with the prefix ``ce-``), in ``GET /events`` in
 structured JSON mode. The id of ``email.received``, ``.sent`` and ``.deleted`` names a fact that exists once, so it is
-derived from mailbox, message and type; an update adds the version (DESIGN section 6).
+derived from mailbox, message and type; an update adds the version.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Segment:
         return self.events[-1].sequence
 
     def create(self) -> Create:
-        """The write that extends the stream; as a create it is its own fence (DESIGN section 5)."""
+        """The write that extends the stream; as a create it is its own fence."""
         stored = [
             {
                 "id": event.id,

@@ -1,7 +1,7 @@
 """From the log to the bus: every segment in order, none twice on purpose, none ever skipped.
 
 The log is the outbox: ``head - published`` is its depth. ``published`` moves only over segments that were sent, and only
-ever forward, so a crash anywhere repeats a publish and never loses one (DESIGN section 7).
+ever forward, so a crash anywhere repeats a publish and never loses one.
 """
 
 from __future__ import annotations

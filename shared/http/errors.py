@@ -1,4 +1,4 @@
-"""Any exception becomes an answer here, for all functions, in the envelope of DESIGN section 8.
+"""Any exception becomes an answer here, for all functions, in one envelope.
 
 ``{"success": false, "error": {"code", "message", "details"}, "meta": {"timestamp", "version"}}``. Codes are those of
 ``shared/errors.py`` plus the few that only HTTP has (``HTTP_CODES``). An exception that nobody foresaw is a 500 that says

@@ -1,7 +1,7 @@
 """Access tokens of other people's making (RFC 7519) are checked here, and nowhere else.
 
 The algorithm comes from an allow-list that cannot hold ``none`` or a symmetric one, so a public key is never taken for
-a shared secret. ``iss``, ``aud`` and ``exp`` are required; ``typ``, ``jti`` and ``nbf`` are not (DESIGN section 8).
+a shared secret. ``iss``, ``aud`` and ``exp`` are required; ``typ``, ``jti`` and ``nbf`` are not.
 PyJWT checks form, signature, issuer and audience; it reads the real clock, so times are compared here with ours.
 """
 

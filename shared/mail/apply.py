@@ -2,7 +2,7 @@
 
 The order in which a step reads is part of the protocol: mailbox, token, provider page, documents. After a Conflict or an
 Unknown the mailbox is read first and the documents after it; if the position is no longer the one that the page was
-fetched with, the page is spent, perhaps by our own commit whose answer was lost, and is dropped (DESIGN section 7).
+fetched with, the page is spent, perhaps by our own commit whose answer was lost, and is dropped.
 """
 
 from __future__ import annotations

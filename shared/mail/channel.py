@@ -1,7 +1,7 @@
 """Channels: opening, renewing and stopping a provider's push arrangement.
 
 A channel that was opened for a mailbox which has been disconnected meanwhile is stopped again, here when the commit fails,
-and by the next doorbell where even that was cut short (DESIGN section 7, Channel).
+and by the next doorbell where even that was cut short.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from shared.mail.tasks import StepTask
 from shared.providers.base import Channel
 
 RENEW_AFTER = 86_400.0
-"""A watch lives seven days; "recommend once per day" (PROVIDERS 3.1.5)."""
+"""A watch lives seven days; "recommend once per day" (docs/gmail.md, 5)."""
 
 RETRY_AFTER = 600.0
 JITTER = 3_600

@@ -1,7 +1,7 @@
 """Doorbells: a push that says "look now" becomes a task, and nothing else; no document is written.
 
 What the notification claims (its history id above all) is not used: pushes come early, late, twice, or forged. The push is
-acknowledged only once the look is enqueued (PROVIDERS 3.1.4 and 3.1.6).
+acknowledged only once the look is enqueued (docs/gmail.md, 4 and 6).
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 The order is what keeps slow writers out: after the fence no step commits, and a consumer can only commit against the
 watermark that has been deleted or against the mailbox that has been fenced. A crash anywhere resumes: the mailbox is there,
-and due, until all else is gone. Its id is never given again (DESIGN section 2), so old watermarks cannot meet a new stream.
+and due, until all else is gone. Its id is never given again, so old watermarks cannot meet a new stream.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 ``fold(mailbox, known, work)`` reads no clock, no store and no provider. Of the commits that it answers only the last
 moves the mailbox's position (``Work.advance``), so a crash between two of them repeats work and loses none; what is
-already applied folds to nothing, because a change applies only if it is newer than the document (DESIGN section 7).
+already applied folds to nothing, because a change applies only if it is newer than the document.
 """
 
 from __future__ import annotations

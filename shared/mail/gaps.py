@@ -22,7 +22,7 @@ RETRIES = (5.0, 30.0, 120.0, 600.0, 3_600.0, 21_600.0, 86_400.0)
 """Seconds to the next attempt, by the number of attempts made; after the last one the gap is reported."""
 
 GONE_AFTER = 60.0
-"""Seconds for which a 404 may mean "not yet": a fresh id can answer 404 at first (PROVIDERS 3.1.4)."""
+"""Seconds for which a 404 may mean "not yet": a fresh id can answer 404 at first (docs/gmail.md, 4)."""
 
 
 @dataclass(frozen=True, slots=True)

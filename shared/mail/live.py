@@ -12,7 +12,7 @@ from shared.mail.tasks import StepTask, continue_chain, enqueue_once
 from shared.providers.base import Page, Upsert
 
 CURSOR_AGE = 86_400.0
-"""In a quiet mailbox the cursor is moved once a day: Gmail's are valid for "at least a week" (PROVIDERS 3.1.1)."""
+"""In a quiet mailbox the cursor is moved once a day: Gmail's are valid for "at least a week" (docs/gmail.md, 1)."""
 
 APPEARED_AFTER = 60.0
 """Seconds after which a change that a provider's cursor covers can surely be queried; pushes are 1 to 3 s early."""

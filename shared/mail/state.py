@@ -182,7 +182,7 @@ def difference(before: MailboxState, after: MailboxState) -> Data:
 
 
 def slot_of(mailbox: str) -> int:
-    """The polling slot of a mailbox: being due needs no write (DESIGN section 7, Doorbells)."""
+    """The polling slot of a mailbox: being due needs no write."""
     return queries.spread(f"slot|{mailbox}", queries.POLL_SLOTS)
 
 

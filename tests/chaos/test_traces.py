@@ -1,4 +1,4 @@
-"""The traces that broke an earlier wording of the protocol (DESIGN section 11), each by its name.
+"""The traces that broke an earlier wording of the protocol, each by its name.
 
 ``PROTECTIONS`` names what each one protects; the last test takes the protection out and demands that the trace then fails,
 so none of them can pass for another reason.

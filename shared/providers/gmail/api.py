@@ -25,7 +25,7 @@ class GmailApi:
         if not web_url(root):
             raise ConfigurationError("GMAIL_API_URL must be an http or https URL.")
         document = json.loads(get_static_doc("gmail", "v1"))
-        # Both are needed: requests are built from one, batches from the other (PROVIDERS 6).
+        # Both are needed: requests are built from one, batches from the other (docs/gmail.md, 11).
         document["rootUrl"] = document["baseUrl"] = root.rstrip("/") + "/"
         # An http that cannot send keeps the client from looking for credentials of its own.
         self.users: Any = build_from_document(document, http=object()).users()
@@ -41,7 +41,7 @@ class GmailApi:
     def ask_again(self, request: Any, token: str) -> dict[str, Any] | Failure:
         """Send a request, once more if it met ``failedPrecondition``.
 
-        That comes and goes on a small share of calls, and means a mailbox without Gmail if it stays (PROVIDERS 3.1, 12).
+        That comes and goes on a small share of calls, and means a mailbox without Gmail if it stays (docs/gmail.md, 9).
         """
         answer = self.ask(request, token)
         return self.ask(request, token) if isinstance(answer, Failure) and answer.precondition else answer

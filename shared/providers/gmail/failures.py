@@ -3,8 +3,8 @@
 Messages of the resulting errors hold our words, the HTTP status and at most a reason made of letters: no body, no
 address, no token.
 
-Sources: PROVIDERS 3.1 items 1 (404 of a cursor), 5 (one push client), 11 (both 403 and 429 are rate limits), 12
-(``failedPrecondition``); 3.3 (a token endpoint's 5xx or 429 says nothing about the grant).
+Sources, docs/gmail.md: 1 (404 of a cursor), 5 (one push client), 9 (``failedPrecondition``), 10 (both 403 and 429 are rate
+limits), 12 (a token endpoint's 5xx or 429 says nothing about the grant).
 """
 
 from __future__ import annotations
@@ -52,12 +52,12 @@ class Failure:
 
     @property
     def precondition(self) -> bool:
-        """Google's intermittent ``failedPrecondition``: permanent only if it stays (PROVIDERS 3.1, 12)."""
+        """Google's intermittent ``failedPrecondition``: permanent only if it stays (docs/gmail.md, 9)."""
         return self.status == 400 and _PRECONDITION in self._plain()
 
     @property
     def one_push_client(self) -> bool:
-        """A watch of ours is in the way of this one (PROVIDERS 3.1, 5)."""
+        """A watch of ours is in the way of this one (docs/gmail.md, 5)."""
         return self.status == 400 and _ONE_PUSH_CLIENT in self.message
 
     @property

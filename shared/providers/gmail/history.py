@@ -1,8 +1,8 @@
 """Read one page of Gmail's history: which changes it names, and where to go on from.
 
-Sources, PROVIDERS 3.1: records come in increasing id order, so the last record's id is a cursor as good as a page token
-and outlives it (3); an empty page with a token is normal and the walk goes on (3); on the last page the mailbox's
-history id *of the first page* is safe, since later ones step over what arrived in between (2, 3); ids are compared as
+Sources, docs/gmail.md: records come in increasing id order, so the last record's id is a cursor as good as a page token
+and outlives it (3); an empty page with a token is normal and the walk goes on (3); behind a walk
+of empty pages the mailbox's id *of the first one* is safe, since later ones step over what arrived meanwhile; ids are
 integers (1); the typed arrays are used, never ``messages`` (7), and carry the labels, so that a change of labels costs no
 get (7); ``messagesDeleted`` is permanent, trash is a label (8).
 

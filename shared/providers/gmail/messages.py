@@ -1,7 +1,7 @@
 """Read the metadata of messages, and tell a bad message from a bad moment.
 
 A message that Gmail keeps refusing while it serves others becomes a ``Refused``, which the engine records as a gap: one
-bad message must not end a mailbox (PROVIDERS 4, OpenArchiver #441). Where nothing is served at all it is not the
+bad message must not end a mailbox (docs/gmail.md, 9). Where nothing is served at all it is not the
 messages' fault. A limit, a dead grant or a broken connection is about the whole call and is raised.
 """
 
@@ -16,7 +16,7 @@ from shared.providers.gmail.bounds import MAX_ID
 from shared.providers.gmail.failures import Failure, Where, error_for
 from shared.providers.gmail.normalise import STRUCTURAL, normalise
 
-_TRIES = 2  # of one message, at once: refusals on a small share of calls are ordinary (PROVIDERS 3.1, 12)
+_TRIES = 2  # of one message, at once: refusals on a small share of calls are ordinary (docs/gmail.md, 9)
 _ENOUGH = 10  # so many refusals with nothing served are Gmail's trouble; after so many server errors no more are asked
 
 

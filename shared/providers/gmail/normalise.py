@@ -68,7 +68,7 @@ def normalise(raw: object, headers: Sequence[str], expected_id: str | None = Non
 def history_id(value: object) -> str | None:
     """Read a history id, a string or a number, as plain decimal digits; None for anything else.
 
-    They can exceed 64 bits (DESIGN 7) and are compared as integers, never as text, hence no leading zeros.
+    They can exceed 64 bits (docs/gmail.md, 1) and are compared as integers, never as text, hence no leading zeros.
     """
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value) if 0 <= value < 10**64 else None
@@ -117,7 +117,7 @@ def _labels(value: object) -> tuple[str, ...]:
 
 
 def _received_at(internal_date: object, dates: Sequence[str]) -> float:
-    """Take Gmail's own date (PROVIDERS 3.1, 8), else the sender's, else 0, which is no date at all."""
+    """Take Gmail's own date (docs/gmail.md, 8), else the sender's, else 0, which is no date at all."""
     milliseconds: float | None = None
     if isinstance(internal_date, str) and _MILLISECONDS.match(internal_date):
         milliseconds = int(internal_date)

@@ -56,7 +56,7 @@ class GmailProvider:
         return Profile(clean(address), cursor, _count(answer.get("messagesTotal")) or 0)
 
     def list_ids(self, token: str, page: str | None, limit: int, label: str | None = None) -> Listing:
-        """List ids, newest first; spam and trash are left out by Gmail unless asked for (PROVIDERS 3.1, 8)."""
+        """List ids, newest first; spam and trash are left out by Gmail unless asked for (docs/gmail.md, 8)."""
         request = self._api.messages.list(
             userId=_ME,
             includeSpamTrash=True,
@@ -88,7 +88,7 @@ class GmailProvider:
     def changes(self, token: str, cursor: str) -> Page:
         """Read one page of history and fetch what it added; changes are in record order.
 
-        The cursor in the page is never one that Gmail's pushes name: those can run ahead of the history (PROVIDERS 3.1,
+        The cursor in the page is never one that Gmail's pushes name: those can run ahead of the history (docs/gmail.md,
         4). What it means is told in ``history``.
         """
         position = Position.parse(cursor)
@@ -102,7 +102,7 @@ class GmailProvider:
         return Page(tuple(changes), str(page.position), page.more)
 
     def open_channel(self, token: str) -> Channel | None:
-        """Watch the whole mailbox: a filter by label would hide changes (PROVIDERS 3.1, 7).
+        """Watch the whole mailbox: a filter by label would hide changes (docs/gmail.md, 7).
 
         A mailbox has one watch per Google project, hence no id; one that is in the way is stopped first (5).
         """

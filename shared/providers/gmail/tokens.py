@@ -38,7 +38,7 @@ class TokenEndpoint:
         """Trade a refresh token; raise ``ReauthRequired`` only on the endpoint's own word that the grant is dead.
 
         What may pass (5xx, 429, no answer) or is our fault (client id, secret) must not make a person consent again
-        (PROVIDERS 3.3).
+        (docs/gmail.md, 12).
         """
         if not refresh_token:
             raise ReauthRequired("There is no refresh token.")

@@ -376,5 +376,5 @@ def test_verification_with_cached_keys_stays_within_its_budget(issuer: Issuer, k
         issuer.verifier.verify(authorization)
         taken.append(time.perf_counter() - started)
     print(f"{algorithm}: median {statistics.median(taken) * 1e6:.0f} microseconds")
-    # DESIGN section 9 says 200; the margin is for machines that run other tests at the same time.
+    # The budget is 200; the margin is for machines that run other tests at the same time.
     assert statistics.median(taken) <= 0.0008
