@@ -43,8 +43,8 @@ class FreshGrants:
     def usable(self, uid: str, grant_id: str) -> bool:
         return True
 
-    def access_token(self, uid: str, grant_id: str, refresh: Callable[[str], Any], rejected: str | None = None) -> str:
-        if rejected is not None:
+    def access_token(self, uid: str, grant_id: str, refresh: Callable[[str], Any], **options: Any) -> str:
+        if options.get("rejected") is not None:
             return str(refresh("refresh").access)
         return "token"
 

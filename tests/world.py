@@ -74,6 +74,7 @@ class World:
             gmail_topic=TOPIC,
             **settings,
         )
+        self._tick_at = (self.clock.now() // self.settings.tick_seconds + 1) * self.settings.tick_seconds
         self.ports: Ports = embedded(self.settings, self.clock, synchronous="OFF")
         self.google = GoogleSimulator(folder / "google.sqlite", self.clock, self._publish, seed)
         google = create_app(self.google)
@@ -144,18 +145,17 @@ class World:
     def run(self, seconds: float) -> None:
         """Let virtual time pass, doing whatever falls due; the scheduler ticks as configured."""
         end = self.clock.now() + seconds
-        period = self.settings.tick_seconds
         while True:
             self._deliver_all()
             now = self.clock.now()
-            next_tick = (now // period + 1) * period
-            moments = [self.ports.tasks.next_due(), self.ports.bus.next_due(), self.google.pump(), next_tick]  # type: ignore[attr-defined]
+            moments = [self.ports.tasks.next_due(), self.ports.bus.next_due(), self.google.pump(), self._tick_at]  # type: ignore[attr-defined]
             following = max(min(moment for moment in moments if moment is not None), now)
-            if following >= end:
+            if following > end:
                 self.clock.advance_to(end)
                 return
             self.clock.advance_to(following)
-            if following == next_tick:
+            if following == self._tick_at:
+                self._tick_at += self.settings.tick_seconds
                 assert self.call("tick", "POST", "/")[0] == 200
 
     def _deliver_all(self, limit: int = 20_000) -> None:

@@ -65,7 +65,9 @@ class Account:
 
     def _token(self, rejected: str | None) -> str:
         state = self._state
-        return self._grants.access_token(state.uid, state.grant_id, self.provider.refresh, rejected=rejected)
+        return self._grants.access_token(
+            state.uid, state.grant_id, self.provider.refresh, rejected=rejected, epoch=state.epoch
+        )
 
 
 def load(ctx: Context, mailbox: str) -> Loaded | None:

@@ -2,7 +2,7 @@
 
 ::
 
-    fresh (expires in more than 5 min) --> the token                     one read a minute and instance
+    fresh (expires in more than 5 min) --> the token                     one read, then remembered by the instance
     ageing, or refused by the provider -->
                claim free?   yes: compare-and-set `refreshing_until`, call the provider, save by compare-and-set
                              no:  the old token while it lasts 30 s more, else Retry in 2 s
@@ -30,8 +30,8 @@ from shared.vault.seal import Vault
 REFRESH_AHEAD = 300.0
 STILL_GOOD = 30.0
 CLAIM_SECONDS = 60.0
-REMEMBERED_SECONDS = 60.0
-"""How long an instance hands out a fresh token without reading its grant again: a doorbell and its settle look."""
+REMEMBERED_SECONDS = 3_000.0
+"""How long at most an instance hands out a fresh token without reading its grant again, within the same ``epoch``."""
 
 REMEMBERED = 1_000
 ATTEMPTS = 8
@@ -50,7 +50,9 @@ class Grants:
     store: Store
     vault: Vault
     clock: Clock
-    _remembered: dict[str, tuple[str, float]] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _remembered: dict[tuple[str, int], tuple[str, float]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def put(
         self,
@@ -68,7 +70,6 @@ class Grants:
         first consent only. Raises ``Retry``.
         """
         ref = refs.grant(uid, grant_id)
-        self._remembered.pop(ref, None)
         sealed = self._sealed(uid, ref, provider, access, refresh)
         for _ in range(ATTEMPTS):
             now = self.clock.now()
@@ -113,16 +114,23 @@ class Grants:
         return row.data["sealed"]["refresh"] is not None or self._lasts(row.data, STILL_GOOD)
 
     def access_token(
-        self, uid: str, grant_id: str, refresh: Callable[[str], Tokens], *, rejected: str | None = None
+        self,
+        uid: str,
+        grant_id: str,
+        refresh: Callable[[str], Tokens],
+        *,
+        rejected: str | None = None,
+        epoch: int = 0,
     ) -> str:
         """A token that is valid for at least 30 s, refreshed if need be by ``refresh(refresh_token)``.
 
         ``rejected`` is a token that the provider has just refused: it is not handed out again, whatever its expiry.
+        ``epoch`` is the mailbox's: a connection made anew, perhaps with other tokens, never gets a remembered one.
         Raises ``ReauthRequired`` when the grant is gone, dead or cannot be opened, ``Retry`` when another step is
         refreshing an expired token, and whatever ``refresh`` raises.
         """
         ref = refs.grant(uid, grant_id)
-        token, until = self._remembered.get(ref, ("", 0.0))
+        token, until = self._remembered.get((ref, epoch), ("", 0.0))
         if until > self.clock.now() and token != rejected:
             return token
         for _ in range(ATTEMPTS):
@@ -130,7 +138,7 @@ class Grants:
             access = self._open(uid, row, "access")
             accepted = access != rejected
             if accepted and self._lasts(row.data, REFRESH_AHEAD):
-                self._remember(ref, access)
+                self._remember((ref, epoch), access, row.data["expires_at"] - REFRESH_AHEAD)
                 return access
             claimed_by_another = row.data["refreshing_until"] > self.clock.now()
             if claimed_by_another or row.data["sealed"]["refresh"] is None:
@@ -163,14 +171,13 @@ class Grants:
                 return None
             return self._dead(row)
 
-        self._remembered.pop(refs.grant(uid, grant_id), None)
         row = amend(self.store, refs.grant(uid, grant_id), decide)
         return row is None or row.data["status"] == DEAD
 
-    def _remember(self, ref: str, token: str) -> None:
+    def _remember(self, key: tuple[str, int], token: str, until: float) -> None:
         if len(self._remembered) >= REMEMBERED:
             self._remembered.clear()
-        self._remembered[ref] = (token, self.clock.now() + REMEMBERED_SECONDS)
+        self._remembered[key] = (token, min(until, self.clock.now() + REMEMBERED_SECONDS))
 
     def _row(self, ref: str) -> Doc | None:
         return self.store.get([ref]).get(ref)

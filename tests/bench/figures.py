@@ -20,7 +20,8 @@ IMPORT_S = 0.5
 class Figure:
     """One measured value; ``exact`` ones are counts that must keep their budget, timings only warn.
 
-    ``low`` and ``high`` are the 10th and 90th percentile of what the value is the median of.
+    ``low`` and ``high`` are the 10th and 90th percentile of what the value is the median of; ``naive`` is what the naive
+    pipeline needs for the same.
     """
 
     section: str
@@ -31,6 +32,7 @@ class Figure:
     exact: bool = False
     low: float | None = None
     high: float | None = None
+    naive: float | None = None
     note: str = ""
 
     @property
@@ -55,7 +57,7 @@ class Spread:
 
     def figure(self, section: str, name: str, unit: str, budget: float | None = None, note: str = "") -> Figure:
         """A timed figure with this spread."""
-        return Figure(section, name, self.middle, unit, budget, False, self.low, self.high, note)
+        return Figure(section, name, self.middle, unit, budget, low=self.low, high=self.high, note=note)
 
 
 def percentile(ascending: Sequence[float], share: float) -> float:

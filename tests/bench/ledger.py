@@ -1,8 +1,6 @@
 """Counting wrappers around the ports, and the book that they write in, call by call of a function.
 
-What is counted, after what Firestore bills: of an applied commit every write is one document write, a Check and a Delete
-included; a commit that fails is counted as refused and its writes are not; a ``get`` is one read per reference, missing
-ones included; a query is one read per result, at least one. The store of data keys counts like the other.
+What is counted is what Firestore bills; ``COUNTED`` says it in full.
 """
 
 from __future__ import annotations
@@ -14,6 +12,13 @@ from dataclasses import dataclass, field
 
 from shared.errors import StoreError
 from shared.ports import Bus, BusMessage, Data, Doc, Enqueued, Query, Store, Tasks, Write
+
+COUNTED = (
+    "Counted around the ports: every write of an applied commit is one document write, a Check and a Delete included (the "
+    "writes of a refused commit are none; it is shown as refused); a get is one read per reference, missing ones included; "
+    "a query is one read per result, at least one; the store of data keys counts like the other. Tasks: those created. "
+    "Requests: what the simulator was asked. Not counted: what the adapters keep for themselves (queue, bus, index rows)."
+)
 
 
 @dataclass(slots=True)
@@ -50,7 +55,7 @@ class Call:
 
 @dataclass(slots=True)
 class Ledger:
-    """All calls in order; what happens outside of any goes to the last one's page of its own."""
+    """All calls in order; ``tally`` is that of the call under way, or of what happens outside of any."""
 
     calls: list[Call] = field(default_factory=list)
     tally: Tally = field(default_factory=Tally)

@@ -1,0 +1,75 @@
+"""``python -m tests.bench``: measure everything, print it beside its budget; exit 1 if an exact count is over.
+
+``JSON=1`` prints one JSON object instead of tables. Timings only warn, since machines are noisy and shared.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from rich.console import Console
+
+from infra.local.catalogue import ROOT
+from tests.bench import counts, disk, host, imports, latency, report, stages, tokens
+from tests.bench.figures import Figure
+
+MAILS = 2_000
+
+Advance = Callable[[str], None]
+Fresh = Callable[[], Path]
+
+
+def main() -> int:
+    """Run every part; the exit status says whether the exact counts keep their budgets."""
+    as_json = os.environ.get("JSON", "") not in ("", "0")
+    progress = Console(stderr=True, highlight=False)
+    began = time.perf_counter()
+    home = ROOT / ".bench"
+    home.mkdir(exist_ok=True)
+    machine = host.describe(home)
+    try:
+        # Below the repository, so that the disk is that of the repository and not memory dressed up as one.
+        with tempfile.TemporaryDirectory(dir=home, prefix="run-") as folder:
+            figures = _measure(Path(folder), progress)
+    except KeyboardInterrupt:
+        progress.print("Stopped; nothing is left running.")
+        return 130
+    seconds = time.perf_counter() - began
+    if as_json:
+        print(report.as_json(machine, figures, seconds), flush=True)
+    else:
+        console = Console(highlight=False)
+        report.show(
+            Console(highlight=False, width=None if console.is_terminal else report.WIDTH), machine, figures, seconds
+        )
+    return 0 if all(figure.ok for figure in figures if figure.exact) else 1
+
+
+def _measure(folder: Path, progress: Console) -> list[Figure]:
+    def fresh() -> Path:
+        return Path(tempfile.mkdtemp(dir=folder))
+
+    parts: dict[str, Callable[[Advance], list[Figure]]] = {
+        "counting operations": lambda _: counts.count(fresh(), MAILS),
+        "timing backfills": lambda advance: stages.measure(fresh, advance),
+        "committing": lambda _: disk.measure(fresh()),
+        "verifying tokens": lambda _: tokens.measure(),
+        "ringing doorbells": lambda advance: latency.measure(fresh(), advance),
+        "importing functions": lambda advance: imports.measure(fresh(), advance),
+    }
+    figures: list[Figure] = []
+    for name, part in parts.items():
+        began = time.perf_counter()
+        with progress.status(name) as status:
+            figures += part(lambda what, name=name, status=status: status.update(f"{name}: {what}"))  # type: ignore[misc]
+        progress.print(f"  {name:<22} {time.perf_counter() - began:5.1f} s")
+    return figures
+
+
+if __name__ == "__main__":
+    sys.exit(main())

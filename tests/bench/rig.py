@@ -1,0 +1,113 @@
+"""The product on durable embedded adapters, fed from a tape: backfills that can be repeated and timed step by step."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from shared.adapters.embedded.bus import EmbeddedBus
+from shared.adapters.embedded.store import EmbeddedStore
+from shared.adapters.embedded.subscriptions import Subscription
+from shared.adapters.embedded.tasks import EmbeddedTasks
+from shared.events import publish
+from shared.mail import apply
+from shared.providers.gmail import messages, transport
+from shared.providers.gmail.api import GmailApi
+from shared.providers.gmail.provider import GmailProvider
+from shared.wiring import Brainstem, Ports, embedded
+from tests.bench.ledger import CountingBus, CountingStore, CountingTasks, Ledger, Tally
+from tests.bench.stopwatch import Stopwatch
+from tests.bench.tape import PAGE, SEED, SETTLED, Tape
+from tests.world import World
+
+STEP = "step and function around it"
+STAGES = {
+    "fetch: build requests": ((GmailProvider, "list_ids"), (GmailProvider, "fetch")),
+    "fetch: send, check answers": ((GmailApi, "ask"),),
+    "fetch: parse JSON": ((transport, "parse"),),
+    "normalise": ((messages, "normalise"),),
+    "fold": ((apply, "fold"),),
+    "read documents": ((EmbeddedStore, "get"), (EmbeddedStore, "query")),
+    "commit": ((EmbeddedStore, "commit"),),
+    "publish: encode": ((publish, "send"),),
+    "publish: bus": ((EmbeddedBus, "publish"),),
+    "enqueue successor": ((EmbeddedTasks, "enqueue"),),
+}
+"""What is charged to which stage, in the order of a step; each without the stages inside it."""
+
+
+@dataclass(frozen=True, slots=True)
+class TimedPage:
+    """One backfill step of a whole page: seconds of CPU and wall time, operations, and CPU by stage where stages were timed."""
+
+    cpu: float
+    wall: float
+    tally: Tally
+    stages: dict[str, float]
+
+
+class Rig(World):
+    """``World`` with a disk that is waited for and a Gmail that answers at once."""
+
+    def __init__(self, folder: Path, tape: Tape, watch: Stopwatch | None = None) -> None:
+        super().__init__(folder, SEED, page_size=PAGE)
+        self.ports: Ports = embedded(replace(self.settings, data_dir=str(folder / "durable")), self.clock)
+        bus: Any = self.ports.bus
+        bus.subscribe(Subscription("senders", "segments", "/senders"))
+        bus.subscribe(Subscription("outside", "events", "/outside"))
+        self._ledger = Ledger()
+        counted = replace(
+            self.ports,
+            store=CountingStore(self.ports.store, self._ledger),
+            bus=CountingBus(self.ports.bus, self._ledger),
+            tasks=CountingTasks(self.ports.tasks, self._ledger),
+        )
+        provider = GmailProvider(self.settings, self.clock, lambda: "secret", lambda: tape)
+        self.product = Brainstem(self.settings, counted, {"GOOGLE": provider})
+        self.pages: list[TimedPage] = []
+        self._watch = watch or Stopwatch()
+        vars(self.product)["sync"] = self._timed(self.product.sync)
+
+    def backfill(self) -> list[TimedPage]:
+        """Connect, backfill, come to rest; answer the steps that took a page: all but the last, which ends the walk."""
+        self.connect()
+        self.run(SETTLED)
+        return self.pages[:-1]
+
+    def call(self, function: str, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any]:
+        """One HTTP call of a function; the backfill's pages are timed."""
+        status, answer = super().call(function, method, path, body, **headers)
+        assert status < 300, (function, status, answer)
+        if function == "sync" and orjson.loads(body)["kind"] == "backfill":
+            self.pages.append(self._last)
+        return status, answer
+
+    def _timed(self, sync: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        def timed(request: Any) -> Any:
+            self._watch.take()
+            self._ledger.tally = Tally()
+            wall, cpu = time.perf_counter(), time.process_time()
+            with self._watch.stage(STEP):
+                answer = sync(request)
+            cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
+            self._last = TimedPage(cpu, wall, self._ledger.tally, self._watch.take())
+            self._ledger.tally = Tally()
+            return answer
+
+        return timed
+
+
+@contextmanager
+def staged(watch: Stopwatch) -> Iterator[None]:
+    """Charge everything that happens to its stage for a while."""
+    with ExitStack() as stack:
+        for name, places in STAGES.items():
+            for owner, attribute in places:
+                stack.enter_context(watch.patched(owner, attribute, name))
+        yield
