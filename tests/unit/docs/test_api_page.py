@@ -1,0 +1,122 @@
+"""``docs/api.md`` has every route of the API and no other, and its examples have the form of real answers."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shared.http import fields
+from shared.http.errors import HTTP_CODES
+from shared.identity.tokens import REASONS
+from tests.unit.docs.pages import blocks, headings, name_in, page, section, sources, table
+from tests.unit.docs.tables import error_tree
+from tests.unit.http.api_world import ApiWorld
+from tests.world import MAILBOX, World
+
+PAGE = page("docs/api.md")
+ROUTES = [heading.strip("`") for heading in headings(PAGE) if re.match(r"`[A-Z]+ /", heading)]
+
+
+def test_the_routes_are_those_of_the_api() -> None:
+    served = {
+        f"{method} {rule.rule}"
+        for rule in ApiWorld().app.url_map.iter_rules()
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
+    }
+    assert set(ROUTES) == served
+    assert len(ROUTES) == len(served)
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_a_route_has_an_example_an_answer_and_its_errors(route: str) -> None:
+    text = section(PAGE, f"`{route}`")
+    assert any("curl" in block and route.split()[1] in block for block in blocks(text, "bash"))
+    assert len(blocks(text, "json")) == 1
+    assert "Errors" in text
+
+
+def test_every_code_on_the_page_exists() -> None:
+    codes = {kind.code for _, kind in error_tree()} | set(HTTP_CODES.values())
+    named = {
+        code for line in re.findall(r"^Errors.*$", PAGE, re.MULTILINE) for code in re.findall(r"\d{3} `(\w+)`", line)
+    }
+    assert named
+    assert named <= codes
+
+
+def test_every_reason_that_an_error_gives_is_listed() -> None:
+    given = set(REASONS)
+    for path in sources("shared"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.keyword) and node.arg == "reason" and isinstance(node.value, ast.Constant):
+                given.add(str(node.value.value))
+    assert {name_in(row[0]) for row in table(PAGE, "`details.reason`")} == given
+
+
+def test_the_limits_are_those_of_the_code() -> None:
+    limits = {name_in(row[0]): row[1] for row in table(PAGE, "Limit")}
+    assert limits == {
+        "limit": f"1 to {fields.MAX_LIMIT}, {fields.DEFAULT_LIMIT} if left out",
+        "data": f"{fields.MAX_DATA_BYTES} bytes, {fields.MAX_DEPTH} levels",
+        "type": f"{fields.MAX_TYPE_CHARS} characters",
+        "access_token": f"{fields.MAX_TOKEN_BYTES} bytes, `refresh_token` too",
+        "after": f"{fields.MAX_PARAMETER_CHARS} characters",
+    }
+
+
+def _form(value: Any) -> Any:
+    """The keys of an answer, down to the first entry of each list; what strangers name is left out."""
+    if isinstance(value, dict):
+        return {key: None if key == "headers" else _form(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_form(value[0])] if value and isinstance(value[0], dict) else "list"
+    return None
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    world = World(Path(tmp_path_factory.mktemp("world")))
+    tokens = world.google.add_mailbox("ann@example.org")
+    plan = {
+        "subject": "s",
+        "sender": ["Bob", "bob@example.org"],
+        "to": [["Ann", "ann@example.org"]],
+        "labels": ["INBOX"],
+    }
+    [_, refused] = world.google.add_mails("ann@example.org", [plan, plan], silent=True)
+    world.google.refuse("ann@example.org", refused, 500)
+    world.grant = {name: tokens[name] for name in ("access_token", "refresh_token", "expires_in")}  # type: ignore[attr-defined]
+    world.api("POST", "/mail/connect", {"provider": "google", **world.grant})  # type: ignore[attr-defined]
+    world.run(20)
+    return world
+
+
+REQUESTS: dict[str, tuple[str, Any]] = {
+    "GET /health": ("/health", None),
+    "GET /me": ("/me", None),
+    "POST /mail/connect": ("/mail/connect", {"provider": "google"}),
+    "GET /mail/status": ("/mail/status", None),
+    "GET /mail/messages": (f"/mail/messages?mailbox={MAILBOX}&limit=1", None),
+    "GET /mail/gaps": (f"/mail/gaps?mailbox={MAILBOX}", None),
+    "GET /mail/senders": ("/mail/senders", None),
+    "POST /events": ("/events", {"type": "note.written", "data": {"text": "hello"}}),
+    "GET /events": (f"/events?stream={MAILBOX}&type=email.received", None),
+    "POST /mail/disconnect": ("/mail/disconnect", {"provider": "google"}),
+}
+
+
+def test_there_is_a_request_for_every_route() -> None:
+    assert set(REQUESTS) == set(ROUTES)
+
+
+@pytest.mark.parametrize("route", REQUESTS)
+def test_an_example_answer_has_the_form_of_a_real_one(world: World, route: str) -> None:
+    path, body = REQUESTS[route]
+    real = world.api(route.split()[0], path, body)
+    [example] = blocks(section(PAGE, f"`{route}`"), "json")
+    assert _form(json.loads(example)) == _form(real)
