@@ -21,6 +21,16 @@ def shard_of(name: str) -> int:
     return spread(name, SHARDS)
 
 
+def slot_of(name: str) -> int:
+    """The polling slot of a mailbox or stream: being due needs no write."""
+    return spread(f"slot|{name}", POLL_SLOTS)
+
+
+def quiet_group(name: str) -> str:
+    """The group of a stream that is not polled and whose readers are reminded once a period all the same."""
+    return f"quiet-{slot_of(name)}"
+
+
 def spread(name: str, over: int) -> int:
     """A number below ``over`` that a name keeps for ever."""
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") % over
@@ -51,19 +61,24 @@ def polled_mailboxes(group: str) -> Query:
     return Query("mailboxes", equal=(("poll", group),))
 
 
+def polled_streams(group: str) -> Query:
+    """The users' own streams whose readers are reminded together."""
+    return Query("streams", equal=(("poll", group),))
+
+
 def messages_of(mailbox: str, limit: int = 500, after: str | None = None) -> Query:
-    """The message documents of a mailbox, tombstones and placeholders included; ``after`` is a reference."""
-    return _from("messages", mailbox, limit, after)
+    """The message documents of a mailbox, tombstones and placeholders included; ``after`` is a document's key."""
+    return _from("messages", refs.stream(mailbox), limit, after)
 
 
 def placeholders_of(mailbox: str, limit: int, after: str | None = None) -> Query:
     """The messages of which only a version is known."""
-    return replace(_from("messages", mailbox, limit, after), equal=(("state", "placeholder"),))
+    return replace(_from("messages", refs.stream(mailbox), limit, after), equal=(("state", "placeholder"),))
 
 
 def gaps_of(mailbox: str, limit: int, after: str | None = None) -> Query:
     """The gaps of a mailbox, whatever their status."""
-    return _from("gaps", mailbox, limit, after)
+    return _from("gaps", refs.stream(mailbox), limit, after)
 
 
 def open_gaps(mailbox: str, limit: int) -> Query:
@@ -77,9 +92,14 @@ def resync_pages(mailbox: str) -> Query:
 
 
 def effects_of(consumer: str, scope: str, limit: int, after: str | None = None) -> Query:
-    """The effects of a consumer in one scope (a stream's generation); ``after`` is a reference."""
-    start = Doc(after, {}, "") if after else None
-    return Query("effects", f"consumers/{consumer}", equal=(("scope", scope),), limit=limit, start_after=start)
+    """The effects of a consumer in one scope (a stream's generation); ``after`` is a document's key."""
+    query = _from("effects", f"consumers/{consumer}", limit, after)
+    return replace(query, equal=(("scope", scope),))
+
+
+def intents_of(consumer: str, stream: str, limit: int) -> Query:
+    """The intents of a consumer that events of one stream asked for and that have not been executed."""
+    return Query("intents", f"consumers/{consumer}", equal=(("stream", stream),), limit=limit)
 
 
 def overdue_intents(shard: int, now: float) -> Query:
@@ -97,9 +117,9 @@ def scan(store: Store, query: Query) -> Iterator[Doc]:
         query = replace(query, start_after=page[-1])
 
 
-def _from(group: str, mailbox: str, limit: int, after: str | None) -> Query:
-    start = Doc(after, {}, "") if after else None
-    return Query(group, refs.stream(mailbox), limit=limit, start_after=start)
+def _from(group: str, parent: str, limit: int, after: str | None) -> Query:
+    start = None if after is None else Doc(f"{parent}/{group}/{refs.checked_key(after)}", {}, "")
+    return Query(group, parent, limit=limit, start_after=start)
 
 
 SHAPES: frozenset[Shape] = frozenset(
@@ -116,6 +136,8 @@ SHAPES: frozenset[Shape] = frozenset(
         open_gaps("u:app", 1),
         resync_pages("u:app"),
         effects_of("c", "s", 1),
+        intents_of("c", "u:app", 1),
+        polled_streams("quiet-0"),
         overdue_intents(0, 0.0),
     )
 )

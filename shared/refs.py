@@ -8,8 +8,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 
-from shared.errors import NotFound
+from shared.errors import InvalidRequest, NotFound
+
+_NAME = re.compile(r"[^/\x00-\x1f\x7f]{1,300}")
+_KEY = re.compile(r"[0-9a-v]{32}")
 
 
 def user(uid: str) -> str:
@@ -45,7 +49,7 @@ def owner(stream: str) -> str:
 def stream(name: str) -> str:
     """The document at the head of a stream: the mailbox, or the user's app stream. Raises ``NotFound``."""
     uid, _, rest = name.partition(":")
-    if "/" in name or not uid or not rest:
+    if not _NAME.fullmatch(name) or not uid or not rest:
         raise NotFound("There is no such stream.")
     return f"users/{uid}/streams/app" if rest == "app" else f"users/{uid}/mailboxes/{name}"
 
@@ -83,6 +87,18 @@ def effect(consumer: str, scope: str, *key: str) -> str:
 def route(provider: str, address: str) -> str:
     """Which mailboxes a doorbell means, by the provider's address or channel id."""
     return f"routes/{_digest(f'{provider}|{address}')}"
+
+
+def key(ref: str) -> str:
+    """The last part of a reference."""
+    return ref.rpartition("/")[2]
+
+
+def checked_key(text: str) -> str:
+    """A key of ours that has been outside. Raises ``InvalidRequest`` for anything else."""
+    if not _KEY.fullmatch(text):
+        raise InvalidRequest("The position is not one that was given out.")
+    return text
 
 
 def _digest(text: str) -> str:

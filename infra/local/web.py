@@ -46,6 +46,9 @@ class WebServer:
 
     def stop(self, timeout: float = 3.0) -> None:
         """Finish the running requests within ``timeout`` seconds, then close every connection and the port."""
+        if not self._thread.is_alive():
+            wasyncore.close_all(self._sockets)
+            return
         self._server.task_dispatcher.shutdown(timeout=timeout)
         # Sockets may only be closed by the thread that polls them.
         self._server.trigger.pull_trigger(lambda: wasyncore.close_all(self._sockets))

@@ -6,12 +6,16 @@ from dataclasses import dataclass
 
 from shared import queries, refs
 from shared.cas import amend
-from shared.errors import Conflict, Retry, Unknown
+from shared.errors import Conflict, Retry, StoreError, Unknown
 from shared.events.envelope import Event, Segment, numbered_id
 from shared.events.publish import relay
+from shared.observability import logs
 from shared.ports import Bus, Clock, Create, Data, Doc, Store, Update, Write
 
 ATTEMPTS = 16
+
+_LOG = logs.named(__name__)
+
 OUTBOX_DEADLINE = 60.0
 """Seconds after which the tick publishes what its writer did not."""
 
@@ -37,7 +41,16 @@ class AppStream:
             fields: Data = {"head": head + 1, "due_at": now + OUTBOX_DEADLINE}
             write: Write
             if document is None:
-                write = Create(ref, {"uid": uid, "shard": queries.shard_of(stream), "published": 0, **fields})
+                write = Create(
+                    ref,
+                    {
+                        "uid": uid,
+                        "shard": queries.shard_of(stream),
+                        "poll": queries.quiet_group(stream),
+                        "published": 0,
+                        **fields,
+                    },
+                )
             else:
                 write = Update(ref, fields, document.version)
             try:
@@ -47,7 +60,11 @@ class AppStream:
             except Unknown:
                 if not self._landed(segment):
                     continue
-            self.relay(stream, (segment,))
+            try:
+                self.relay(stream, (segment,))
+            except StoreError as late:
+                # The event is in: to fail now would have the client post it again. The tick publishes what we could not.
+                _LOG.warning("publish_postponed", "A posted event will be published by the tick.", late)
             return event
         raise Retry("The stream is being written too often; try again.")
 

@@ -17,10 +17,10 @@ from typing import Protocol
 
 from shared import queries, refs
 from shared.cas import amend
-from shared.errors import Conflict, Hole, NotFound, Retry, StoreError, Unknown
+from shared.errors import Conflict, Hole, NotFound, Retry, StoreError, TooLarge, Unknown
 from shared.events.envelope import Segment
 from shared.events.log import next_segments
-from shared.ports import Check, Clock, Create, Data, Delete, Doc, Store, Tasks, Update, Write
+from shared.ports import Check, Clock, Create, Data, Delete, Doc, Query, Store, Tasks, Update, Write
 
 SEGMENTS_PER_CALL = 200
 """After so many segments a delivery hands over to the next one, so that no call runs for ever."""
@@ -92,6 +92,8 @@ class Harness:
         doc = self._watermark(stream)
         for _ in range(SEGMENTS_PER_CALL):
             mark = _mark(doc)
+            if doc is not None and doc.data.get("erased"):
+                return mark.sequence
             if last is not None and mark.sequence >= last:
                 return mark.sequence
             try:
@@ -124,7 +126,7 @@ class Harness:
         for _ in range(SEGMENTS_PER_CALL):
             doc = self._watermark(stream)
             mark = _mark(doc)
-            if doc is None or mark.building is None:
+            if doc is None or mark.building is None or doc.data.get("erased"):
                 for generation in range(1, mark.generation):
                     _delete_effects(self.store, self.consumer.name, scope_of(stream, generation))
                 return True
@@ -157,7 +159,10 @@ class Harness:
         return found[0] if found else None
 
     def _applied(self, segment: Segment, doc: Doc | None, generation: int, moved: Data) -> Doc:
-        """Commit one segment's effects and the mark together, or raise; a lost race leaves both untouched."""
+        """Commit one segment's effects and the mark together, or raise; a lost race leaves both untouched.
+
+        A rebuild asks for no intents: what it does outside the store has been done.
+        """
         scope = scope_of(segment.stream, generation)
         try:
             effects = self.consumer.apply(segment, scope, self.store.get)
@@ -167,10 +172,12 @@ class Harness:
             self._park(segment.stream, doc, segment.first, error)
             raise
         now = self.clock.now()
+        asked = () if "building" in moved else effects.intents
         intents: list[Write] = [
             Create(
                 self._intent_ref(intent.event_id),
                 {
+                    "stream": segment.stream,
                     "queue": intent.queue,
                     "path": intent.path,
                     "body": intent.body,
@@ -178,11 +185,16 @@ class Harness:
                     "shard": queries.shard_of(intent.event_id),
                 },
             )
-            for intent in effects.intents
+            for intent in asked
         ]
-        written = self._written(doc, {**moved, "parked": None}, segment.stream, [*effects.writes, *intents])
-        for intent in effects.intents:
-            self.tasks.enqueue(intent.queue, intent.path, intent.body, name=f"intent|{intent.event_id}")
+        try:
+            written = self._written(doc, {**moved, "parked": None}, segment.stream, [*effects.writes, *intents])
+        except (TooLarge, ValueError) as refused:  # what the store will never take
+            self._park(segment.stream, doc, segment.first, refused)
+            raise
+        for intent in asked:
+            name = intent_name(self.consumer.name, intent.event_id, 0)
+            self.tasks.enqueue(intent.queue, intent.path, intent.body, name)
         return written
 
     def _written(self, doc: Doc | None, fields: Data, stream: str = "", effects: Sequence[Write] = ()) -> Doc:
@@ -214,21 +226,35 @@ class Harness:
         return f"consumers/{self.consumer.name}/intents/{event_id}"
 
 
+def intent_name(consumer: str, event_id: str, attempt: int) -> str:
+    """The name of the task that executes an intent: one per consumer and event, and per attempt of the tick."""
+    return f"intent|{consumer}|{event_id}|{attempt}"
+
+
 def forget_stream(store: Store, consumer: str, stream: str) -> None:
-    """Remove a consumer's watermark of an erased stream, then its effects: in this order no late commit survives."""
+    """Remove what a consumer keeps of an erased stream: effects, intents, and the watermark last.
+
+    First the watermark becomes a fence, so that no late commit survives and a crash half way is resumed.
+    """
     ref = refs.watermark(consumer, stream)
-    doc = store.get([ref]).get(ref)
+    doc = amend(store, ref, lambda known: None if known.data.get("erased") else {"erased": True})
     if doc is None:
         return
     mark = _mark(doc)
-    store.commit([Delete(ref, doc.version)])
     latest = mark.building[0] if mark.building else mark.generation
     for generation in range(1, latest + 1):
         _delete_effects(store, consumer, scope_of(stream, generation))
+    delete_all(store, queries.intents_of(consumer, stream, EFFECTS_AT_ONCE))
+    store.commit([Delete(ref, doc.version)])
 
 
 def _delete_effects(store: Store, consumer: str, scope: str) -> None:
-    while docs := store.query(queries.effects_of(consumer, scope, EFFECTS_AT_ONCE)):
+    delete_all(store, queries.effects_of(consumer, scope, EFFECTS_AT_ONCE))
+
+
+def delete_all(store: Store, query: Query) -> None:
+    """Delete whatever a query finds, page by page, until it finds nothing."""
+    while docs := store.query(query):
         writes: list[Write] = [Delete(doc.ref) for doc in docs]
         store.commit(writes)
 

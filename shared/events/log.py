@@ -34,15 +34,18 @@ def streams_of(store: Store, uid: str) -> list[str]:
 def read_streams(
     store: Store, streams: list[str], position: dict[str, int], limit: int, type_: str | None = None
 ) -> Reading:
-    """Read on from a position, stream after stream, up to ``limit`` events; raises ``Hole`` when some have expired."""
+    """Read on from a position, stream after stream, up to ``limit`` events; raises ``Hole`` when some have expired.
+
+    The answer's position names these streams and no others.
+    """
     events: list[Event] = []
-    reached = dict(position)
+    reached = {stream: position.get(stream, 0) for stream in streams}
     budget = SEGMENTS_PER_READ
     for stream in streams:
-        sequence = reached.get(stream, 0)
+        sequence = reached[stream]
         while len(events) < limit and budget > 0:
             page = next_segments(store, stream, sequence, min(SEGMENTS_AT_ONCE, budget))
-            budget -= max(len(page), 1)
+            budget -= len(page)
             for event in (event for segment in page for event in segment.events if event.sequence > sequence):
                 if len(events) == limit:
                     break
@@ -60,9 +63,15 @@ def next_segments(store: Store, stream: str, sequence: int, limit: int) -> list[
 
     Raises ``Hole`` when the event after ``sequence`` has expired: a reader never steps over what it has not read.
     """
+    documents = store.query(queries.segments_after(stream, sequence, limit))
+    if not documents and _head(store, stream) > sequence:
+        # Committed between the two reads, or gone: only a second look can tell.
+        documents = store.query(queries.segments_after(stream, sequence, limit))
+        if not documents:
+            raise Hole("Events after the position have expired.", stream=stream, oldest=_head(store, stream) + 1)
     found: list[Segment] = []
     expected = sequence + 1
-    for document in store.query(queries.segments_after(stream, sequence, limit)):
+    for document in documents:
         segment = segment_of(document.data)
         if segment.first > expected:
             raise Hole(
@@ -70,8 +79,6 @@ def next_segments(store: Store, stream: str, sequence: int, limit: int) -> list[
             )
         found.append(segment)
         expected = segment.last + 1
-    if not found:
-        _ensure_at_head(store, stream, sequence)
     return found
 
 
@@ -91,11 +98,10 @@ def trim_log(store: Store, stream: str, before: float, limit: int = 100) -> int:
     return len(writes)
 
 
-def _ensure_at_head(store: Store, stream: str, sequence: int) -> None:
-    """Tell "nothing new" from "everything has expired"."""
+def _head(store: Store, stream: str) -> int:
+    """The sequence of the last event of a stream."""
     ref = refs.stream(stream)
     document = store.get([ref]).get(ref)
     if document is None:
         raise NotFound("There is no such stream.")
-    if document.data["head"] > sequence:
-        raise Hole("Events after the position have expired.", stream=stream, oldest=document.data["head"] + 1)
+    return int(document.data["head"])

@@ -65,9 +65,9 @@ class SenderCounts:
             if mark is None:
                 continue
             scope = scope_of(stream, mark.data["generation"])
-            position = f"consumers/{NAME}/effects/{last}" if stream == start and last else None
+            position = last if stream == start and last else None
             docs = self.store.query(queries.effects_of(NAME, scope, limit - len(rows), position))
             rows += [{name: doc.data[name] for name in ("day", "sender", "mails")} for doc in docs]
             if len(rows) == limit:
-                return rows, f"{stream}|{docs[-1].ref.rsplit('/', 1)[-1]}"
+                return rows, f"{stream}|{refs.key(docs[-1].ref)}"
         return rows, None

@@ -12,7 +12,7 @@ from typing import Any, Protocol, TypeAlias
 from flask import Flask, Response
 
 from shared import refs
-from shared.errors import InvalidRequest, NotFound
+from shared.errors import Hole, InvalidRequest, NotFound
 from shared.events.envelope import iso
 from shared.http import cursors, fields
 from shared.http.app import create_app, json_answer
@@ -169,7 +169,12 @@ def _event_routes(app: Flask, deps: ApiDeps) -> None:
         if stream is not None:
             _own(stream, "stream")
         scope = f"events\n{uid}\n{stream or ''}"
-        return _page("events", scope, deps.events.read(uid, kind, stream, _after(scope), fields.limit()))
+        try:
+            return _page("events", scope, deps.events.read(uid, kind, stream, _after(scope), fields.limit()))
+        except Hole as hole:
+            if (position := hole.details.pop("position", None)) is not None:
+                hole.details["after"] = cursors.encode(scope, position)
+            raise
 
 
 def _mailbox() -> str:

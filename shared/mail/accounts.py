@@ -11,7 +11,7 @@ from shared.errors import Conflict, ConsentRequired, NotFound, Retry, Unknown
 from shared.events import types
 from shared.events.envelope import iso
 from shared.mail import message as mail
-from shared.mail.apply import apply, finish
+from shared.mail.apply import anew, apply, finish
 from shared.mail.context import Context, Loaded, load
 from shared.mail.fold import Notice, Work
 from shared.mail.state import CONNECT_DEADLINE, MailboxState, document, read_state
@@ -31,27 +31,25 @@ class Accounts:
     def grant_id(self, uid: str, provider: str) -> str:
         """Under which id to keep tokens that a client brings itself: nobody vouches for their subject, so the slot names it."""
         mailboxes = self._mailboxes(uid, PROVIDERS[provider])
-        if mailboxes:
-            return mailboxes[0].state.grant_id
+        if mailboxes:  # beside the grant in use, which stays until the new one has proved to be for the same account
+            return f"{provider}:{mailboxes[0].state.slot}-{mailboxes[0].state.epoch + 1}"
         return f"{provider}:{self._next_slot(uid, PROVIDERS[provider])}"
 
     def connect(self, uid: str, provider: str, grant_id: str | None) -> None:
-        """Start, or take up again, the mailboxes of a provider: the one of ``grant_id``, or all whose grant is usable.
+        """Start, or take up again, the mailboxes of a provider: the first with a new grant, else all with a usable one.
 
         Raises ``ConsentRequired`` when there is none.
         """
         name = PROVIDERS[provider]
         mailboxes = self._mailboxes(uid, name)
         if grant_id is not None:
-            chosen = [loaded for loaded in mailboxes if loaded.state.grant_id == grant_id]
-            if not chosen:
-                chosen = [self._create(uid, name, grant_id)]
+            chosen = mailboxes[:1] or [self._create(uid, name, grant_id)]
         else:
             chosen = [loaded for loaded in mailboxes if self.ctx.grants.usable(uid, loaded.state.grant_id)]
         if not chosen:
             raise ConsentRequired(f"Grant access to the {provider} mailbox first.", provider=provider)
         for loaded in chosen:
-            state = self._raise_epoch(loaded, _connecting)
+            state = self._raise_epoch(loaded, lambda state, at: _connecting(state, at, grant_id))
             enqueue_once(self.ctx.tasks, state, "connect", "first")
 
     def disconnect(self, uid: str, provider: str) -> None:
@@ -60,18 +58,17 @@ class Accounts:
         if not mailboxes:
             raise NotFound(f"No {provider} mailbox is connected.")
         for loaded in mailboxes:
-            if loaded.state.status != "disconnected":
-                notices = (Notice(types.DISCONNECTED, {"address": loaded.state.address}),)
-                state = self._raise_epoch(loaded, _disconnected, notices)
-                if state.channel is not None:
-                    enqueue_once(self.ctx.tasks, state, "channel", "stop")
+            notices = (Notice(types.DISCONNECTED, {"address": loaded.state.address}),)
+            state = self._raise_epoch(loaded, _disconnected, notices, lambda state: state.status == "disconnected")
+            if state.channel is not None:
+                enqueue_once(self.ctx.tasks, state, "channel", "stop")
 
     def erase(self, uid: str, mailbox: str) -> None:
         """Remove one mailbox with all that was kept of it; its id is not given again. Raises ``NotFound``."""
         loaded = load(self.ctx, mailbox) if refs.owner(mailbox) == uid else None
         if loaded is None:
             raise NotFound("There is no such mailbox.")
-        state = self._raise_epoch(loaded, _erasing)
+        state = self._raise_epoch(loaded, _erasing, done=lambda state: state.erasing)
         enqueue_once(self.ctx.tasks, state, "erase", "first")
 
     def status(self, uid: str) -> dict[str, Any]:
@@ -96,7 +93,8 @@ class Accounts:
                 return None
             fields = mail.public(mailbox, state.provider, doc.data)
             origin = mail.origin_of(state, doc.data)
-            return {"mailbox": fields.pop("inbox_id"), **fields, "origin": origin, "announced": doc.data["announced"]}
+            shown = {"mailbox": fields.pop("inbox_id"), **fields, "origin": origin, "announced": doc.data["announced"]}
+            return {**shown, "truncated": cut} if (cut := mail.cut_fields(doc.data)) else shown
 
         return self._page(lambda start, size: queries.messages_of(mailbox, size, start), after, limit, shown)
 
@@ -127,7 +125,7 @@ class Accounts:
     ) -> tuple[list[dict[str, Any]], str | None]:
         docs = self.ctx.store.query(query(after, limit))
         rows = [row for doc in docs if (row := shown(doc)) is not None]
-        return rows, docs[-1].ref if len(docs) == limit else None
+        return rows, refs.key(docs[-1].ref) if len(docs) == limit else None
 
     def _owned(self, uid: str, mailbox: str) -> MailboxState:
         loaded = load(self.ctx, mailbox) if refs.owner(mailbox) == uid else None
@@ -172,12 +170,15 @@ class Accounts:
         loaded: Loaded,
         change: Callable[[MailboxState, float], MailboxState],
         notices: tuple[Notice, ...] = (),
+        done: Callable[[MailboxState], bool] = lambda _: False,
     ) -> MailboxState:
-        """Fence off everything that is under way, change the state, tell of it, publish."""
+        """Fence off everything that is under way, change the state, tell of it, publish; nothing where it is ``done``."""
         for _ in range(ATTEMPTS):
+            if done(loaded.state):
+                return loaded.state
             at = self.ctx.clock.now()
             work = Work("notice", at, advance=lambda state, at=at: change(state, at), notices=notices)  # type: ignore[misc]
-            applied = apply(self.ctx, loaded, work, lambda state: state.rev)
+            applied = apply(self.ctx, loaded, work, anew)
             if applied is not None:
                 finish(self.ctx, applied)
                 return applied.loaded.state
@@ -188,13 +189,14 @@ class Accounts:
         raise Retry("The mailbox kept changing.")
 
 
-def _connecting(state: MailboxState, at: float) -> MailboxState:
+def _connecting(state: MailboxState, at: float, grant_id: str | None) -> MailboxState:
     return replace(
         state,
         epoch=state.epoch + 1,
         status="connecting",
-        last_error=None,
-        retry_count=0,
+        verified=False,
+        candidate=None if grant_id == state.grant_id else grant_id,
+        troubles={},
         resume_at=None,
         refused_in_row=0,
         more=False,
@@ -211,7 +213,6 @@ def _disconnected(state: MailboxState, at: float) -> MailboxState:
         connected=False,
         more=False,
         due_live=None,
-        due_gaps=None,
         due_channel=None,
         due_chain=at + CONNECT_DEADLINE if state.channel is not None else None,
     )

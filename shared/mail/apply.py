@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from shared import refs
-from shared.errors import Conflict, ProviderRefused, ProviderUnavailable, Retry, Unknown
+from shared.errors import Conflict, ProviderRefused, Retry, Unknown
 from shared.events.envelope import Segment
 from shared.events.publish import relay
 from shared.mail.context import Account, Context, Loaded, load, mark_sent, with_rev
@@ -19,12 +19,18 @@ from shared.mail.fold import Work, fold
 from shared.mail.state import MailboxState, difference, sent
 from shared.mail.tasks import continue_chain
 from shared.ports import Doc, Update
+from shared.providers.base import Fetched, Refused, Upsert
 
 ATTEMPTS = 12
 FETCHES = 3
 """How often the documents that turn out to be older than a known change are fetched again before the step is put off."""
 
 Position = Callable[[MailboxState], object]
+
+
+def anew(_: MailboxState) -> object:
+    """The position of a page whose writes rest on other documents too: any Conflict means reading all of it again."""
+    return object()
 
 
 class Stopped(ProviderRefused):
@@ -63,12 +69,11 @@ def apply(
         if folded.stop is not None:
             raise Stopped(folded.stop)
         if folded.wanted:
+            if account is None or fetches == FETCHES:
+                work = _without(work, folded.wanted)
+                continue
             fetches += 1
-            if account is None or fetches > FETCHES:
-                raise ProviderUnavailable("The provider still serves messages from before a change it has told us of.")
-            wanted = folded.wanted
-            fetched = account.call(lambda provider, token, ids=wanted: provider.fetch(token, ids))  # type: ignore[misc]
-            work = replace(work, changes=(*fetched, *work.changes))
+            work = replace(work, changes=(*_fetched(account, folded.wanted), *work.changes))
             known = _documents(ctx, loaded.state, work)
             continue
         try:
@@ -102,6 +107,17 @@ def finish(ctx: Context, applied: Applied, published: int = 0, successor: str | 
         continue_chain(ctx.tasks, state, successor, mark)
     elif mark > applied.loaded.state.published:
         mark_sent(ctx, applied.loaded, mark)
+
+
+def _fetched(account: Account, ids: tuple[str, ...]) -> tuple[Fetched, ...]:
+    return account.call(lambda provider, token: provider.fetch(token, ids))
+
+
+def _without(work: Work, stale: tuple[str, ...]) -> Work:
+    """The page with gaps in place of messages that the provider keeps serving from before a change it has told us of."""
+    refused = tuple(Refused(id_, "the provider serves it from before a change that it has told of") for id_ in stale)
+    rest = tuple(change for change in work.changes if not (isinstance(change, Upsert) and change.id in stale))
+    return replace(work, changes=(*refused, *rest))
 
 
 def _publish(ctx: Context, loaded: Loaded, held: list[Segment]) -> None:

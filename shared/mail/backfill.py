@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from shared import queries
-from shared.errors import PageExpired
+from shared import queries, refs
+from shared.errors import PageExpired, ProviderRefused
 from shared.events import types
 from shared.mail.apply import apply, finish
 from shared.mail.context import Account, Context, Loaded
@@ -15,6 +15,9 @@ from shared.mail.state import STUCK_AFTER, Backfill, MailboxState, healthy
 from shared.mail.tasks import StepTask, continue_chain, page_of
 from shared.providers.base import Change, Listing
 
+MAX_RESTARTS = 5
+"""So often a listing may start over because its page token is refused."""
+
 PROGRESS_EVERY = 10
 """Pages between two ``sync.progress`` events."""
 
@@ -22,7 +25,7 @@ PROGRESS_EVERY = 10
 def walk(ctx: Context, loaded: Loaded, task: StepTask) -> bool:
     """Take one page of the past; False when it was spent."""
     state = loaded.state
-    if state.backfill.done or state.cursor is None:
+    if state.backfill.done:
         return True
     if task.page != page_of(state, "backfill"):
         continue_chain(ctx.tasks, state, "backfill")  # our page is in: perhaps its successor never was enqueued
@@ -47,8 +50,10 @@ def _listed(ctx: Context, account: Account, state: MailboxState, at: float) -> W
     token = state.backfill.token
     try:
         listing = account.call(lambda provider, access: provider.list_ids(access, token, ctx.page_size))
-    except PageExpired:
-        return Work("backfill", at, advance=lambda current: _turned(current, at, token=None, listed=0))
+    except PageExpired as expired:
+        restarts = restarted(state.backfill.restarts, expired)
+        return Work("backfill", at, advance=lambda now: _turned(now, at, token=None, listed=0, restarts=restarts))
+    ensure_progress(token, listing)
     changes = account.call(lambda provider, access: provider.fetch(access, listing.ids)) if listing.ids else ()
     return Work("backfill", at, changes, lambda current: _past(current, listing, at), _progress(state, listing))
 
@@ -59,9 +64,22 @@ def _swept(ctx: Context, account: Account, state: MailboxState, at: float) -> Wo
     ids = [doc.data["id"] for doc in docs]
     changes: tuple[Change, ...] = account.call(lambda provider, access: provider.fetch(access, ids)) if ids else ()
     if len(docs) == ctx.page_size:
-        return Work("backfill", at, changes, lambda current: _turned(current, at, after=docs[-1].ref))
+        return Work("backfill", at, changes, lambda current: _turned(current, at, after=refs.key(docs[-1].ref)))
     notice = Notice(types.COMPLETED, {"kind": "backfill", "listed": state.backfill.listed})
     return Work("backfill", at, changes, lambda current: _turned(current, at, done=True), (notice,))
+
+
+def restarted(restarts: int, expired: PageExpired) -> int:
+    """Count one more restart of a listing. Raises ``ProviderRefused`` where it never gets to its end."""
+    if restarts >= MAX_RESTARTS:
+        raise ProviderRefused("The provider keeps refusing its own page tokens.") from expired
+    return restarts + 1
+
+
+def ensure_progress(token: str | None, listing: Listing) -> None:
+    """Refuse a listing that leads back to the page it came from: it would never end."""
+    if listing.next is not None and listing.next == token:
+        raise ProviderRefused("The provider names the same page of its listing again.")
 
 
 def _past(state: MailboxState, listing: Listing, at: float) -> MailboxState:
@@ -73,7 +91,7 @@ def _turned(state: MailboxState, at: float, **position: object) -> MailboxState:
     """The mailbox one page further; every page counts, so that a successor's name is never used twice."""
     backfill: Backfill = replace(state.backfill, page=state.backfill.page + 1, **position)  # type: ignore[arg-type]
     after = replace(state, backfill=backfill, last_synced_at=at, due_chain=None if backfill.done else at + STUCK_AFTER)
-    return healthy(after)
+    return healthy(after, "backfill", at)
 
 
 def _progress(state: MailboxState, listing: Listing) -> tuple[Notice, ...]:

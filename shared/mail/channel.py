@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from shared import queries
+from shared import queries, refs
 from shared.errors import ProviderError, ProviderRefused
 from shared.mail.context import Account, Context, Loaded, amend_mailbox
-from shared.mail.state import ChannelState, MailboxState
+from shared.mail.state import ChannelState, MailboxState, healthy, read_state, troubled
 from shared.mail.tasks import StepTask
 from shared.providers.base import Channel
 
@@ -41,10 +41,11 @@ def renew(ctx: Context, loaded: Loaded, _task: StepTask) -> bool:
     def decide(current: MailboxState) -> MailboxState:
         if current.epoch != state.epoch or not current.active:
             return current
-        return replace(current, channel=opened, due_channel=renew_at)
+        return healthy(replace(current, channel=opened, due_channel=renew_at), "channel", at)
 
     after = amend_mailbox(ctx, state.id, decide, loaded)
-    if after is None or after.channel != opened:
+    replaced = after is not None and after.active and (channel.id == "" or after.channel == opened)
+    if not replaced and not _shared(ctx, state, channel.id):
         account.call(lambda provider, token: provider.close_channel(token, channel))
     return True
 
@@ -56,18 +57,31 @@ def stop(ctx: Context, loaded: Loaded) -> None:
     """
     state = loaded.state
     channel = state.channel or ChannelState("", 0.0, 0.0)
-    try:
-        Account(ctx, state).call(
-            lambda provider, token: provider.close_channel(token, Channel(channel.id, channel.expires_at))
-        )
-    except ProviderError as error:
-        if error.retry and ctx.clock.now() < channel.expires_at:
-            raise
+    if not _shared(ctx, state, channel.id):
+        try:
+            Account(ctx, state).call(
+                lambda provider, token: provider.close_channel(token, Channel(channel.id, channel.expires_at))
+            )
+        except ProviderError as error:
+            if error.retry and ctx.clock.now() < channel.expires_at:
+                raise
     amend_mailbox(ctx, state.id, _stopped, loaded)
 
 
 def _stopped(state: MailboxState) -> MailboxState:
-    return state if state.active else replace(state, channel=None, due_channel=None, due_chain=None)
+    if state.active:
+        return state
+    return replace(state, channel=None, due_channel=None, due_chain=state.due_chain if state.erasing else None)
+
+
+def _shared(ctx: Context, state: MailboxState, channel_id: str) -> bool:
+    """Whether a channel that is the account's, and not a mailbox's own, still serves another user's mailbox."""
+    if channel_id or state.address is None:
+        return False
+    route = refs.route(state.provider, state.address)
+    doc = ctx.store.get([route]).get(route)
+    others = [name for name in doc.data["mailboxes"] if name != state.id] if doc else []
+    return any(read_state(other).active for other in ctx.store.get([refs.stream(name) for name in others]).values())
 
 
 def _refused(ctx: Context, loaded: Loaded, at: float, reason: str) -> None:
@@ -75,6 +89,7 @@ def _refused(ctx: Context, loaded: Loaded, at: float, reason: str) -> None:
 
     def decide(current: MailboxState) -> MailboxState:
         kept = current.channel if current.channel is not None and current.channel.expires_at > at else None
-        return replace(current, channel=kept, due_channel=at + RETRY_AFTER, last_error=f"No push channel: {reason}")
+        waiting = replace(current, channel=kept, due_channel=at + RETRY_AFTER)
+        return troubled(waiting, "channel", f"No push channel: {reason}")
 
     amend_mailbox(ctx, loaded.state.id, decide, loaded)

@@ -7,29 +7,33 @@ from dataclasses import replace
 from shared import refs
 from shared.errors import ProviderRefused
 from shared.events import types
-from shared.mail.apply import apply, finish
-from shared.mail.context import Account, Context, Loaded
+from shared.mail.apply import anew, apply, finish
+from shared.mail.context import Account, Context, Loaded, amend_mailbox
 from shared.mail.fold import Notice, Work
-from shared.mail.state import STUCK_AFTER, MailboxState, healthy
+from shared.mail.live import enqueue_gaps
+from shared.mail.state import STUCK_AFTER, MailboxState, healthy, troubled
 from shared.mail.tasks import StepTask, continue_chain, enqueue_once
-from shared.ports import Create, Doc, Update, Write
+from shared.ports import Create, Delete, Doc, Update, Write
 from shared.providers.base import Profile
 
 MAILBOXES_PER_ADDRESS = 100
+CHANNEL_DEADLINE = 600.0
 
 
 def connect(ctx: Context, loaded: Loaded, task: StepTask) -> bool:
     """Anchor a new mailbox, or take an old one up where its cursor stands; False when it has to be tried again."""
     state = loaded.state
-    if state.connected and state.status != "connecting":
+    if state.verified:
         _go(ctx, state)  # our commit is in: perhaps the chains never were enqueued
         return True
-    account = Account(ctx, state)
+    account = Account(ctx, state if state.candidate is None else replace(state, grant_id=state.candidate))
     at = ctx.clock.now()  # before the anchor is taken: a mail received from here on is live, whichever chain finds it
     profile = account.call(lambda provider, token: provider.profile(token))
     address = profile.address.lower()
-    if state.address is not None and state.address != address:
-        raise ProviderRefused("These tokens belong to another account than the mailbox; connect with the right one.")
+    try:
+        ensure_same_account(state, profile)
+    except ProviderRefused as other:
+        return _keep_the_old_grant(ctx, loaded, other, at)
     route = refs.route(state.provider, address)
     doc = ctx.store.get([route]).get(route)
     work = Work(
@@ -37,10 +41,9 @@ def connect(ctx: Context, loaded: Loaded, task: StepTask) -> bool:
         at,
         advance=lambda current: _connected(current, profile, address, at),
         notices=() if state.connected else (Notice(types.CONNECTED, {"address": address}),),
-        writes=_routed(route, doc, state.id),
+        writes=(*_routed(route, doc, state.id), *_replaced(state)),
     )
-    # The route may be written by another user's mailbox of the same address: then read everything again.
-    applied = apply(ctx, loaded, work, lambda current: current.rev)
+    applied = apply(ctx, loaded, work, anew)
     if applied is None:
         return False
     finish(ctx, applied, task.published)
@@ -49,7 +52,17 @@ def connect(ctx: Context, loaded: Loaded, task: StepTask) -> bool:
 
 
 def _connected(state: MailboxState, profile: Profile, address: str, at: float) -> MailboxState:
-    state = replace(state, connected=True, address=address, due_chain=None, last_synced_at=at)
+    state = replace(
+        state,
+        connected=True,
+        verified=True,
+        grant_id=state.candidate or state.grant_id,
+        candidate=None,
+        address=address,
+        due_chain=None,
+        due_channel=at + CHANNEL_DEADLINE,
+        last_synced_at=at,
+    )
     if state.cursor is None:
         state = replace(
             state,
@@ -61,7 +74,35 @@ def _connected(state: MailboxState, profile: Profile, address: str, at: float) -
         )
     if not state.backfill.done or state.resync is not None:
         state = replace(state, due_chain=at + STUCK_AFTER)
-    return healthy(state)
+    return healthy(state, "connect", at)
+
+
+def ensure_same_account(state: MailboxState, profile: Profile) -> None:
+    """Raise ``ProviderRefused`` when a grant opens another account than the one the mailbox has followed."""
+    if state.address is not None and state.address != profile.address.lower():
+        raise ProviderRefused("These tokens belong to another account than the mailbox; connect with the right one.")
+
+
+def _keep_the_old_grant(ctx: Context, loaded: Loaded, other: ProviderRefused, at: float) -> bool:
+    """Tokens of another account change nothing: they are dropped, said to be wrong, and the old grant goes on."""
+    state = loaded.state
+    if state.candidate is None:
+        raise other
+
+    def decide(current: MailboxState) -> MailboxState:
+        if current.epoch != state.epoch or current.candidate != state.candidate:
+            return current
+        kept = replace(current, candidate=None, due_chain=at)  # due at once: with the grant that it had
+        return troubled(kept, "tokens", other.message)
+
+    after = amend_mailbox(ctx, state.id, decide, loaded)
+    ctx.store.commit([Delete(refs.grant(state.uid, state.candidate))])
+    return after is None or after.candidate is not None or after.verified
+
+
+def _replaced(state: MailboxState) -> tuple[Write, ...]:
+    """The grant that a verified candidate takes the place of goes with it."""
+    return () if state.candidate is None else (Delete(refs.grant(state.uid, state.grant_id)),)
 
 
 def _go(ctx: Context, state: MailboxState) -> None:
@@ -72,7 +113,7 @@ def _go(ctx: Context, state: MailboxState) -> None:
     if state.resync is not None:
         continue_chain(ctx.tasks, state, "resync")
     if state.due_gaps is not None:
-        enqueue_once(ctx.tasks, state, "gaps", f"{state.due_gaps:.0f}", state.due_gaps)
+        enqueue_gaps(ctx, state, state.due_gaps)
 
 
 def _routed(ref: str, doc: Doc | None, mailbox: str) -> tuple[Write, ...]:

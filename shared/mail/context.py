@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from shared import refs
 from shared.cas import amend
-from shared.errors import ConfigurationError, ReauthRequired
+from shared.errors import ConfigurationError, ReauthRequired, Retry
 from shared.mail.state import MailboxState, difference, document, read_state, sent
 from shared.ports import Bus, Clock, Doc, Store, Tasks
 from shared.providers.base import MailProvider
@@ -60,7 +60,8 @@ class Account:
         try:
             return ask(self.provider, token)
         except ReauthRequired:
-            self._grants.revoked(self._state.uid, self._state.grant_id, token)
+            if not self._grants.revoked(self._state.uid, self._state.grant_id, token):
+                raise Retry("The grant was replaced while it was in use.") from None
             raise
 
     def _token(self, rejected: str | None) -> str:

@@ -8,11 +8,11 @@ and due, until all else is gone. Its id is never given again, so old watermarks 
 from __future__ import annotations
 
 from shared import queries, refs
-from shared.events.consume import forget_stream
+from shared.events.consume import delete_all, forget_stream
 from shared.mail import channel
 from shared.mail.context import Context, Loaded
 from shared.mail.tasks import StepTask
-from shared.ports import Delete, Query, Update, Write
+from shared.ports import Delete, Update
 
 AT_ONCE = 200
 
@@ -34,17 +34,11 @@ def erase(ctx: Context, loaded: Loaded, _task: StepTask) -> bool:
         queries.segments_after(state.id, 0, AT_ONCE),
         queries.resync_pages(state.id),
     ):
-        _delete_all(ctx, query)
+        delete_all(ctx.store, query)
     if state.address is not None:
         _unroute(ctx, refs.route(state.provider, state.address), state.id)
     ctx.store.commit([Delete(parent, loaded.version)])
     return True
-
-
-def _delete_all(ctx: Context, query: Query) -> None:
-    while docs := ctx.store.query(query):
-        writes: list[Write] = [Delete(doc.ref) for doc in docs]
-        ctx.store.commit(writes)
 
 
 def _unroute(ctx: Context, ref: str, mailbox: str) -> None:

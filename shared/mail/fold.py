@@ -32,6 +32,8 @@ MESSAGE_BYTES = 700_000
 REFUSALS_IN_ROW = 10
 """So many refused messages in a row stop the mailbox: then it is not the messages that are wrong."""
 
+TOO_LARGE = "it is too large even after its fields were cut"
+
 FIRST_GAP_RETRY = 5.0
 
 
@@ -108,6 +110,11 @@ def fold(mailbox: MailboxState, known: Mapping[str, Doc], work: Work) -> Folded:
     return Folded(tuple(_commits(replace(mailbox, refused_in_row=row), known, work, items)))
 
 
+def fits(message: Message) -> bool:
+    """Whether a message can be stored and told of."""
+    return len(orjson.dumps(mail.present(message, None))) <= MESSAGE_BYTES
+
+
 def _apply(mailbox: MailboxState, work: Work, item: _Item, change: Change) -> None:
     match change:
         case Upsert(message):
@@ -134,11 +141,12 @@ def _upsert(work: Work, item: _Item, message: Message) -> None:
                 return
         elif (now["state"] == mail.TOMBSTONE and work.kind == "backfill") or not newer(message.version, now["version"]):
             return
+    item.wanted = False
+    if not fits(message):
+        item.trouble = TOO_LARGE
+        return
     item.now = mail.present(message, now["announced"] if now else None)
     item.trouble = None
-    item.wanted = False
-    if len(orjson.dumps(item.now)) > MESSAGE_BYTES:
-        item.now, item.trouble = now, "it is too large even after its fields were cut"
 
 
 def _relabel(mailbox: MailboxState, work: Work, item: _Item, change: LabelsChanged) -> None:
@@ -189,14 +197,15 @@ def _commits(mailbox: MailboxState, known: Mapping[str, Doc], work: Work, items:
         now = item.now
         if now["state"] == mail.PRESENT and now["announced"] is None:
             now = {**now, "announced": mail.announcement(now["labels"])}
-        size = 2 * len(orjson.dumps(now)) + 1_500
+        event = mail.event_of(state, item.before, now, state.head + 1, work.at)
+        # The event of a deletion carries what the tombstone no longer has, so the two are weighed apart.
+        size = len(orjson.dumps(now)) + (len(orjson.dumps(event.data)) if event else 0) + 1_500
         if weight and weight + size > COMMIT_BYTES:
             state = _written(state, work.at, events)
             yield _commit(state, writes, events)
             writes, events, weight = [], [], 0
         weight += size
         writes.append(_write(state, known.get(id_), id_, now))
-        event = mail.event_of(state, item.before, now, state.head + 1, work.at)
         if event is not None:
             events.append(event)
         counted = _counts(now) - _counts(item.before)

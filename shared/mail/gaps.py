@@ -6,13 +6,14 @@ from dataclasses import dataclass, replace
 
 from shared import queries, refs
 from shared.mail import message as mail
-from shared.mail.apply import apply, finish
+from shared.mail.apply import anew, apply, finish
 from shared.mail.context import Account, Context, Loaded
-from shared.mail.fold import Work
+from shared.mail.fold import TOO_LARGE, Work, fits
+from shared.mail.live import enqueue_gaps
 from shared.mail.state import MailboxState, healthy
-from shared.mail.tasks import StepTask, enqueue_once
+from shared.mail.tasks import StepTask
 from shared.ports import Data, Doc, Update, Write
-from shared.providers.base import Change, Deleted, Fetched, Missing, Refused
+from shared.providers.base import Change, Deleted, Fetched, Refused, Upsert, newer
 
 AT_ONCE = 50
 ASKED_TOGETHER = 5
@@ -54,7 +55,7 @@ def retry(ctx: Context, loaded: Loaded, _task: StepTask) -> bool:
     next_at = min(waiting, default=None)
 
     def advance(current: MailboxState) -> MailboxState:
-        return healthy(replace(current, due_gaps=next_at))
+        return healthy(replace(current, due_gaps=next_at), "gaps", at)
 
     writes: tuple[Write, ...] = tuple(
         Update(doc.ref, verdict.fields, doc.version) for doc, verdict in zip(due, verdicts, strict=True)
@@ -62,12 +63,12 @@ def retry(ctx: Context, loaded: Loaded, _task: StepTask) -> bool:
     changes = tuple(verdict.change for verdict in verdicts if verdict.change is not None)
     # A gap that another chain has opened again since is a Conflict: then this look is spent, whatever the cursor says.
     work = Work("gaps", at, changes, advance, writes=writes)
-    applied = apply(ctx, loaded, work, lambda current: current.rev, account)
+    applied = apply(ctx, loaded, work, anew, account)
     if applied is None:
         return False
     finish(ctx, applied)
     if next_at is not None:
-        enqueue_once(ctx.tasks, applied.loaded.state, "gaps", f"{next_at:.0f}", next_at)
+        enqueue_gaps(ctx, applied.loaded.state, next_at)
     return True
 
 
@@ -83,14 +84,25 @@ def _judge(gap: Doc, answer: Fetched, message: Doc | None, at: float) -> _Verdic
     attempts = gap.data["attempts"] + 1
     if isinstance(answer, Refused):
         return _again(attempts, answer.reason[:500], at)
-    if not isinstance(answer, Missing):
-        return _Verdict(_closed(attempts, "resolved"), answer)
+    if isinstance(answer, Upsert):
+        reason = _unfit(answer, gap, message)
+        return _Verdict(_closed(attempts, "resolved"), answer) if reason is None else _again(attempts, reason, at)
     if message is not None and message.data["state"] == mail.TOMBSTONE:
         return _Verdict(_closed(attempts, "resolved"))
     if at - gap.data["first_at"] < GONE_AFTER:
         return _again(attempts, gap.data["reason"], at)
     gone = Deleted(answer.id, message.data["version"]) if message is not None else None
     return _Verdict(_closed(attempts, "resolved"), gone)
+
+
+def _unfit(answer: Upsert, gap: Doc, message: Doc | None) -> str | None:
+    """Why a message that was served cannot be stored: too large, or from before the change that left a placeholder."""
+    if not fits(answer.message):
+        return TOO_LARGE
+    waiting = message is not None and message.data["state"] == mail.PLACEHOLDER
+    if message is not None and waiting and newer(message.data["version"], answer.message.version):
+        return str(gap.data["reason"])
+    return None
 
 
 def _again(attempts: int, reason: str, at: float) -> _Verdict:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from shared.mail.apply import apply, finish
 from shared.mail.context import Account, Context, Loaded
 from shared.mail.fold import Work
-from shared.mail.state import STUCK_AFTER, MailboxState, healthy
+from shared.mail.state import STUCK_AFTER, MailboxState, followed, healthy
 from shared.mail.tasks import StepTask, continue_chain, enqueue_once
 from shared.providers.base import Page, Upsert
 
@@ -24,10 +24,8 @@ def look(ctx: Context, loaded: Loaded, task: StepTask) -> bool:
     An empty look writes nothing.
     """
     state = loaded.state
-    if state.cursor is None:
-        return True  # connecting: that step starts live sync itself
     account = Account(ctx, state)
-    cursor = state.cursor
+    cursor = followed(state)
     page = account.call(lambda provider, token: provider.changes(token, cursor))
     at = ctx.clock.now()
     work = Work("live", at, page.changes, lambda current: _advanced(current, page, at))
@@ -52,12 +50,17 @@ def resume(ctx: Context, state: MailboxState, task: StepTask) -> bool:
 def ring_gaps(ctx: Context, before: MailboxState, after: MailboxState) -> None:
     """Have new gaps looked at soon; the tick finds them anyway."""
     if after.due_gaps is not None and after.due_gaps != before.due_gaps:
-        enqueue_once(ctx.tasks, after, "gaps", f"{after.due_gaps:.0f}", after.due_gaps)
+        enqueue_gaps(ctx, after, after.due_gaps)
+
+
+def enqueue_gaps(ctx: Context, state: MailboxState, at: float) -> None:
+    """Have the gaps looked at; the revision keeps the look apart from the one that asks for it."""
+    enqueue_once(ctx.tasks, state, "gaps", f"{at:.0f}.{state.rev}", at)
 
 
 def _advanced(state: MailboxState, page: Page, at: float) -> MailboxState:
     if not page.changes and not page.more:
-        return healthy(_aged(replace(state, more=False, due_live=None), page.cursor, at))
+        return healthy(_aged(replace(state, more=False, due_live=None), page.cursor, at), "live", at)
     arrivals = [at - change.message.received_at for change in page.changes if isinstance(change, Upsert)]
     return healthy(
         replace(
@@ -70,7 +73,9 @@ def _advanced(state: MailboxState, page: Page, at: float) -> MailboxState:
             due_live=at + STUCK_AFTER if page.more else None,
             last_synced_at=at,
             lag=max(0.0, round(max(arrivals), 3)) if arrivals else state.lag,
-        )
+        ),
+        "live",
+        at,
     )
 
 

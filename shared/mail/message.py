@@ -113,6 +113,11 @@ def public(mailbox_id: str, provider: str, data: Data) -> dict[str, Any]:
     }
 
 
+def cut_fields(data: Data) -> list[str]:
+    """Which of the public fields hold less than the provider's value, because that was over its bound."""
+    return sorted(FIELDS[name] for name in data["truncated"])
+
+
 def origin_of(mailbox: MailboxState, data: Data) -> str:
     """``live`` if the provider received the mail at or after the anchor's time, whichever chain commits it."""
     followed = mailbox.followed_since
@@ -135,5 +140,5 @@ def _event(
     if changed is not None:
         body["changed"] = changed
     if data["truncated"]:
-        body["truncated"] = data["truncated"]
+        body["truncated"] = cut_fields(data)
     return Event(id_, type_, mailbox.id, sequence, at, body, mailbox.provider, origin)

@@ -21,6 +21,8 @@ from shared.errors import PageExpired, ProviderRefused
 from shared.events import types
 from shared.mail import message as mail
 from shared.mail.apply import apply, finish
+from shared.mail.backfill import ensure_progress, restarted
+from shared.mail.connect import ensure_same_account
 from shared.mail.context import Account, Context, Loaded
 from shared.mail.fold import Notice, Work
 from shared.mail.live import ring_gaps
@@ -30,7 +32,9 @@ from shared.ports import Delete, Doc, Put, Write
 from shared.providers.base import Change, Deleted, LabelsChanged, Missing, newer
 
 LISTED_AT_ONCE = 500
-SWEPT_AT_ONCE = 500
+SWEPT_AT_ONCE = 2_000
+"""Each sweep step reads what was listed again, so it takes many documents."""
+
 ASKED_AT_ONCE = 100
 """Messages that one sweep step asks the provider for, at most."""
 
@@ -40,6 +44,7 @@ def start(ctx: Context, loaded: Loaded) -> bool:
     state = loaded.state
     account = Account(ctx, state)
     profile = account.call(lambda provider, token: provider.profile(token))
+    ensure_same_account(state, profile)
     at = ctx.clock.now()
 
     def begun(current: MailboxState) -> MailboxState:
@@ -59,7 +64,9 @@ def start(ctx: Context, loaded: Loaded) -> bool:
                 due_live=None,
                 backfill=ended,  # the listing of everything takes its place
                 due_chain=at + STUCK_AFTER,
-            )
+            ),
+            "live",
+            at,
         )
 
     work = Work("notice", at, advance=begun, notices=(Notice(types.PROGRESS, {"kind": "resync", "listed": 0}),))
@@ -100,8 +107,9 @@ def walk(ctx: Context, loaded: Loaded, task: StepTask) -> bool:
 def _list(ctx: Context, account: Account, state: MailboxState, resync: Resync, at: float) -> Work:
     try:
         listing = account.call(lambda provider, token: provider.list_ids(token, resync.token, ctx.page_size))
-    except PageExpired:
-        return Work("resync", at, advance=lambda current: _turned(current, at, token=None))
+    except PageExpired as expired:
+        return _restart(resync, at, expired)
+    ensure_progress(resync.token, listing)
     by_ref = {refs.message(state.id, id_): id_ for id_ in listing.ids}
     known = ctx.store.get(list(by_ref))
     unknown = [id_ for ref, id_ in by_ref.items() if ref not in known or known[ref].data["state"] == mail.PLACEHOLDER]
@@ -121,15 +129,21 @@ def _labels(account: Account, state: MailboxState, resync: Resync, at: float) ->
     rest: dict[str, object] = {"token": None, "labels": tuple(others), "phase": "labels" if others else "sweep"}
     try:
         listing = account.call(lambda provider, token: provider.list_ids(token, resync.token, LISTED_AT_ONCE, label))
-    except PageExpired:
-        return Work("resync", at, advance=lambda current: _turned(current, at, token=None))
+    except PageExpired as expired:
+        return _restart(resync, at, expired)
     except ProviderRefused:
         if label in account.call(lambda provider, token: provider.labels(token)):
             raise
         return Work("resync", at, advance=lambda current: _turned(current, at, **rest))  # deleted since we asked
+    ensure_progress(resync.token, listing)
     turn = rest if listing.next is None else {"token": listing.next}
     page = _page(state, resync, label, listing.ids)
     return Work("resync", at, (), lambda current: _turned(current, at, **turn), writes=(page,))
+
+
+def _restart(resync: Resync, at: float, expired: PageExpired) -> Work:
+    restarts = restarted(resync.restarts, expired)
+    return Work("resync", at, advance=lambda current: _turned(current, at, token=None, restarts=restarts))
 
 
 def _sweep(ctx: Context, account: Account, state: MailboxState, resync: Resync, at: float) -> Work:
@@ -152,7 +166,7 @@ def _sweep(ctx: Context, account: Account, state: MailboxState, resync: Resync, 
         for answer in account.call(lambda provider, token: provider.fetch(token, doubtful)):
             changes.append(Deleted(answer.id, resync.floor) if isinstance(answer, Missing) else answer)
     if last is not None and (last is not docs[-1] or len(docs) == SWEPT_AT_ONCE):
-        after = last.ref
+        after = refs.key(last.ref)
         return Work("resync", at, tuple(changes), lambda current: _turned(current, at, after=after))
     notice = Notice(types.COMPLETED, {"kind": "resync", "listed": resync.listed})
     cleared: tuple[Write, ...] = tuple(Delete(page.ref) for page in pages)
@@ -201,8 +215,8 @@ def _page(state: MailboxState, resync: Resync, label: str | None, ids: tuple[str
 def _turned(state: MailboxState, at: float, **position: object) -> MailboxState:
     assert state.resync is not None
     resync = replace(state.resync, page=state.resync.page + 1, **position)  # type: ignore[arg-type]
-    return healthy(replace(state, resync=resync, last_synced_at=at, due_chain=at + STUCK_AFTER))
+    return healthy(replace(state, resync=resync, last_synced_at=at, due_chain=at + STUCK_AFTER), "resync", at)
 
 
 def _ended(state: MailboxState, at: float) -> MailboxState:
-    return healthy(replace(state, resync=None, last_synced_at=at, due_chain=None))
+    return healthy(replace(state, resync=None, last_synced_at=at, due_chain=None), "resync", at)

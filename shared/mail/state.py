@@ -6,7 +6,7 @@
          ^             |  ^        |
          |             v  |        v
     disconnected    resyncing <----+      any -> reauth_required (person must reconnect)
-                                          any -> error           (ten refusals in a row; looked at again every hour)
+                                          any -> error           (one of its chains is stopped; tried again every hour)
 
 Which chains run beside each other: *live* always, from the anchor on; *backfill* or *resync* until done; *gaps* as due.
 """
@@ -40,6 +40,7 @@ class Backfill:
     token: str | None = None
     listing: bool = True
     after: str | None = None
+    restarts: int = 0
     done: bool = False
     listed: int = 0
     total: int | None = None
@@ -59,6 +60,7 @@ class Resync:
     token: str | None = None
     labels: tuple[str, ...] = ()
     listed: int = 0
+    restarts: int = 0
     after: str | None = None
 
 
@@ -72,15 +74,28 @@ class ChannelState:
 
 
 @dataclass(frozen=True, slots=True)
+class Trouble:
+    """What keeps one chain from going on: the reason, how often in a row, and whether it is stopped for it."""
+
+    reason: str
+    count: int = 1
+    stopped: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class MailboxState:
     """Everything about a mailbox but its messages. Times are seconds since the epoch.
 
     ``followed_since`` is the time of the first anchor. ``pages`` counts the committed pages of live sync, ``more`` says
-    that its walk has not ended; ``rescue`` counts chains taken for dead.
-    ``ahead`` is a cursor that an empty look answered, to be moved to once what it covers has had time to appear. Before
-    ``resume_at`` the provider is not called. Each ``due_*`` is a deadline, None where there is
-    none: of backfill, resync, connecting or a stopped mailbox (``chain``), of a live walk, of the channel's renewal, of
-    the next gap, of the outbox.
+    that its walk has not ended; ``rescue`` counts chains taken for dead. ``ahead`` is a cursor that an empty look answered,
+    to be moved to once what it covers has had time to appear.
+
+    Until ``verified`` nobody knows that the grant belongs to this mailbox's account, and only connecting may call the
+    provider; ``candidate`` is a grant that takes the place of ``grant_id`` if it does. ``troubles`` are by chain, so that
+    one chain's success hides no other's trouble. Before ``resume_at`` the provider is not called.
+
+    Each ``due_*`` is a deadline, None where there is none: of connecting, backfill or resync (``chain``), of a live walk, of
+    the channel's renewal, of the next gap, of the outbox.
     """
 
     id: str
@@ -94,6 +109,8 @@ class MailboxState:
     epoch: int = 0
     status: str = "connecting"
     connected: bool = False
+    verified: bool = False
+    candidate: str | None = None
     erasing: bool = False
     address: str | None = None
     anchor: str | None = None
@@ -112,8 +129,7 @@ class MailboxState:
     published: int = 0
     messages: int = 0
     refused_in_row: int = 0
-    last_error: str | None = None
-    retry_count: int = 0
+    troubles: dict[str, Trouble] = field(default_factory=dict)
     resume_at: float | None = None
     last_synced_at: float | None = None
     lag: float | None = None
@@ -135,20 +151,53 @@ class MailboxState:
         return self.status not in ("disconnected", "reauth_required") and not self.erasing
 
     @property
-    def settled_status(self) -> str:
-        """The status that follows from where the chains stand, once nothing is wrong."""
-        if self.cursor is None:
-            return "connecting"
-        if self.resync is not None:
-            return "resyncing"
-        return "live" if self.backfill.done else "backfilling"
+    def last_error(self) -> str | None:
+        """The reason of the worst trouble, None where there is none."""
+        worst = max(self.troubles.values(), key=lambda trouble: (trouble.stopped, trouble.count), default=None)
+        return worst.reason if worst else None
+
+    @property
+    def retry_count(self) -> int:
+        """How often in a row the most troubled chain has failed."""
+        return max((trouble.count for trouble in self.troubles.values()), default=0)
 
 
-def healthy(state: MailboxState) -> MailboxState:
-    """The mailbox once a look has succeeded: nothing wrong any more, and no deadline but those of unfinished chains."""
-    status = state.settled_status
-    due_chain = None if status == "live" else state.due_chain
-    return replace(state, status=status, last_error=None, retry_count=0, resume_at=None, due_chain=due_chain)
+def settled(state: MailboxState) -> MailboxState:
+    """The mailbox with the status that follows from where its chains stand and what troubles them."""
+    if not state.active:
+        return state
+    if any(trouble.stopped for trouble in state.troubles.values()):
+        status = "error"
+    elif state.resume_at is not None:
+        status = "rate_limited"
+    elif not state.verified:
+        status = "connecting"
+    elif state.resync is not None:
+        status = "resyncing"
+    else:
+        status = "live" if state.backfill.done else "backfilling"
+    return replace(state, status=status)
+
+
+def healthy(state: MailboxState, chain: str, at: float) -> MailboxState:
+    """The mailbox once a step of a chain has succeeded: that chain's trouble is over, and a pause that has ended."""
+    troubles = {name: trouble for name, trouble in state.troubles.items() if name != chain}
+    resume_at = state.resume_at if state.resume_at is not None and state.resume_at > at else None
+    return settled(replace(state, troubles=troubles, resume_at=resume_at))
+
+
+def troubled(state: MailboxState, chain: str, reason: str, stopped: bool = False) -> MailboxState:
+    """The mailbox once a step of a chain has failed, or the chain is stopped."""
+    before = state.troubles.get(chain)
+    trouble = Trouble(reason, before.count + 1 if before else 1, stopped)
+    return settled(replace(state, troubles={**state.troubles, chain: trouble}))
+
+
+def followed(state: MailboxState) -> str:
+    """The cursor of a mailbox that has been anchored, as every verified one has."""
+    if state.cursor is None:
+        raise ValueError("The mailbox has not been anchored.")
+    return state.cursor
 
 
 def sent(state: MailboxState, mark: int) -> MailboxState:
@@ -162,8 +211,8 @@ def document(state: MailboxState) -> Data:
     data: Data = msgspec.to_builtins(state)
     if state.resync is not None:
         data["resync"]["labels"] = list(state.resync.labels)
-    deadlines = (state.due_chain, state.due_live, state.due_channel, state.due_gaps, state.due_outbox)
-    due = [time for time in deadlines if time is not None]
+    waiting = (state.due_live, state.due_channel, state.due_gaps) if state.active else ()
+    due = [time for time in (state.due_chain, state.due_outbox, *waiting) if time is not None]
     data["due_at"] = min(due) if due else None
     data["shard"] = queries.shard_of(state.id)
     data["poll"] = poll_group(state)
@@ -181,16 +230,11 @@ def difference(before: MailboxState, after: MailboxState) -> Data:
     return {name: value for name, value in new.items() if old.get(name, _ABSENT) != value}
 
 
-def slot_of(mailbox: str) -> int:
-    """The polling slot of a mailbox: being due needs no write."""
-    return queries.spread(f"slot|{mailbox}", queries.POLL_SLOTS)
-
-
-def poll_group(state: MailboxState) -> str | None:
-    """With whom the mailbox is polled: slowly with a channel, fast without one, not at all while inactive."""
-    if not state.active or state.status == "error" or state.cursor is None:
-        return None
-    return f"fast-{queries.shard_of(state.id)}" if state.channel is None else f"slot-{slot_of(state.id)}"
+def poll_group(state: MailboxState) -> str:
+    """With whom the mailbox is polled: slowly with a channel, fast without one; a quiet one only has readers to remind."""
+    if not state.active or not state.verified:
+        return queries.quiet_group(state.id)
+    return f"fast-{queries.shard_of(state.id)}" if state.channel is None else f"slot-{queries.slot_of(state.id)}"
 
 
 _NAMES = tuple(spec.name for spec in fields(MailboxState))

@@ -12,8 +12,8 @@
             CursorExpired ... resync
             RateLimited ..... the same task later; until then no step of the mailbox calls the provider
             ReauthRequired .. reauth_required, said once, then silence
-            refused, stopped  error, visible; looked at again every hour
-            unavailable ..... raised: the queue tries again, with backoff
+            refused, stopped  error, visible; that chain is tried again every hour
+            unavailable ..... the same task later, with backoff; visible
 
 A step may die at any point: whatever it has not done is done by the task's next attempt, by a doorbell, or by the tick.
 """
@@ -32,14 +32,15 @@ from shared.errors import (
     RateLimited,
     ReauthRequired,
     Retry,
+    TooLarge,
 )
 from shared.events import types
 from shared.mail import backfill, channel, connect, erase, gaps, live, resync
 from shared.mail.apply import apply, finish
 from shared.mail.context import Context, Loaded, amend_mailbox, load
 from shared.mail.fold import Notice, Work
-from shared.mail.state import ERROR_RECHECK, STUCK_AFTER, MailboxState
-from shared.mail.tasks import StepTask, put_off, settle
+from shared.mail.state import ERROR_RECHECK, STUCK_AFTER, MailboxState, settled, troubled
+from shared.mail.tasks import BUCKET, StepTask, put_off, settle
 
 LOOKS = 4
 """How often a step looks again after others were faster, before the queue brings it back."""
@@ -47,8 +48,11 @@ LOOKS = 4
 DEFAULT_PAUSE = 30.0
 """Seconds to wait where the provider limits without saying for how long."""
 
+LONGEST_PAUSE = 300.0
+"""Up to so many seconds the pauses between failed attempts grow, doubling from 1."""
+
 FAILURES_IN_ROW = 10
-"""After so many failed looks in a row the mailbox shows as in error."""
+"""After so many failed steps in a row a chain shows as in error; it is tried on all the same."""
 
 CHAINS: dict[str, Callable[[Context, Loaded, StepTask], bool]] = {
     "connect": connect.connect,
@@ -65,53 +69,68 @@ def step(ctx: Context, task: StepTask) -> None:
     """Take one step. Returning acknowledges the task; raises what the queue has to bring back."""
     for _ in range(LOOKS):
         loaded = load(ctx, task.mailbox)
-        if loaded is None or task.epoch not in (None, loaded.state.epoch):
+        if loaded is None or not _wanted(ctx, loaded, task):
             return
-        if not loaded.state.active and task.kind != "erase":
-            if loaded.state.channel is not None or task.rung:
-                channel.stop(ctx, loaded)
+        taken = _attempt(ctx, loaded, task)
+        if taken is None:
             return
-        if loaded.state.resume_at is not None and loaded.state.resume_at > ctx.clock.now():
-            put_off(ctx.tasks, task, loaded.state.resume_at)
-            return
-        if _attempt(ctx, loaded, task):
+        if not taken and task.kind == "live":
+            current = load(ctx, task.mailbox)
+            taken = current is not None and live.resume(ctx, current.state, task)
+        if taken:
             if task.rung:
                 settle(ctx.tasks, ctx.clock, task.mailbox)
             return
-        if task.kind == "live":
-            current = load(ctx, task.mailbox)
-            if current is not None and live.resume(ctx, current.state, task):
-                return
     raise Retry("Other steps kept moving the mailbox; this one is brought back.")
 
 
-def _attempt(ctx: Context, loaded: Loaded, task: StepTask) -> bool:
-    """One look; False when it was spent. What the provider refuses is dealt with here, once for all chains."""
+def _wanted(ctx: Context, loaded: Loaded, task: StepTask) -> bool:
+    """Whether the mailbox is in a state for this step; what else follows from that state is done here."""
+    state = loaded.state
+    if task.epoch not in (None, state.epoch):
+        return False
+    if task.kind == "erase":
+        return True
+    if not state.active:
+        if state.channel is not None or task.rung:
+            channel.stop(ctx, loaded)
+        return False
+    if not state.verified and task.kind != "connect":
+        return False  # connecting comes first, and starts every chain itself
+    if state.resume_at is not None and state.resume_at > ctx.clock.now():
+        put_off(ctx.tasks, task, state.resume_at)
+        return False
+    return True
+
+
+def _attempt(ctx: Context, loaded: Loaded, task: StepTask) -> bool | None:
+    """One look; False when it was spent, None when it went wrong, which is dealt with here, once for all chains."""
     try:
-        return CHAINS[task.kind](ctx, loaded, task)
-    except CursorExpired:
-        return resync.start(ctx, loaded)
+        try:
+            return CHAINS[task.kind](ctx, loaded, task)
+        except CursorExpired:
+            return resync.start(ctx, loaded)
     except RateLimited as limited:
         _pause(ctx, loaded, task, limited)
     except ReauthRequired as dead:
         return _reauth(ctx, loaded, dead)
-    except (ProviderRefused, ConfigurationError) as refused:
-        _stop(ctx, loaded, refused)
+    except (ProviderRefused, ConfigurationError, TooLarge) as refused:
+        _stop(ctx, loaded, task, refused)
     except ProviderUnavailable as unavailable:
-        _note(ctx, loaded, unavailable)
-        raise
-    return True
+        _fail(ctx, loaded, task, unavailable)
+    return None
 
 
 def _pause(ctx: Context, loaded: Loaded, task: StepTask, limited: RateLimited) -> None:
-    until = ctx.clock.now() + (limited.retry_after if limited.retry_after is not None else DEFAULT_PAUSE)
+    """No step of the mailbox calls the provider until it wants to be called again."""
+    asked = limited.retry_after if limited.retry_after is not None else DEFAULT_PAUSE
+    until = ctx.clock.now() + max(asked, _backoff(task))
 
     def decide(current: MailboxState) -> MailboxState:
-        due = None if current.due_chain is None else max(current.due_chain, until + STUCK_AFTER)
-        return replace(current, status="rate_limited", last_error=limited.code, resume_at=until, due_chain=due)
+        return settled(replace(_later(current, task.kind, until), resume_at=until))
 
     _amend(ctx, loaded, decide)
-    put_off(ctx.tasks, task, until)
+    put_off(ctx.tasks, task, until, max(BUCKET, _backoff(task)))
 
 
 def _reauth(ctx: Context, loaded: Loaded, dead: ReauthRequired) -> bool:
@@ -119,9 +138,8 @@ def _reauth(ctx: Context, loaded: Loaded, dead: ReauthRequired) -> bool:
     at = ctx.clock.now()
 
     def ended(current: MailboxState) -> MailboxState:
-        return replace(
-            current, status="reauth_required", connected=False, last_error=dead.message, due_chain=None, due_live=None
-        )
+        silent = replace(current, status="reauth_required", connected=False, due_chain=None, due_live=None)
+        return troubled(silent, "grant", dead.message)
 
     notice = Notice(types.REAUTH_REQUIRED, {"address": loaded.state.address})
     work = Work("notice", at, advance=ended, notices=(notice,))
@@ -132,34 +150,59 @@ def _reauth(ctx: Context, loaded: Loaded, dead: ReauthRequired) -> bool:
     return True
 
 
-def _stop(ctx: Context, loaded: Loaded, refused: BrainstemError) -> None:
-    """A visible reason in place of endless retries; the tick looks again every hour."""
-    at = ctx.clock.now()
-    _amend(
-        ctx,
-        loaded,
-        lambda current: replace(
-            current,
-            status="error",
-            last_error=refused.message,
-            retry_count=current.retry_count + 1,
-            due_chain=at + ERROR_RECHECK,
-        ),
-    )
-
-
-def _note(ctx: Context, loaded: Loaded, unavailable: ProviderUnavailable) -> None:
-    """Count the failure where people see it; the queue goes on trying, also when it has become an error."""
-
-    at = ctx.clock.now()
+def _stop(ctx: Context, loaded: Loaded, task: StepTask, refused: BrainstemError) -> None:
+    """A visible reason in place of endless retries; the chain is tried again every hour."""
+    until = ctx.clock.now() + ERROR_RECHECK
 
     def decide(current: MailboxState) -> MailboxState:
-        noted = replace(current, last_error=unavailable.message, retry_count=current.retry_count + 1)
-        if noted.retry_count < FAILURES_IN_ROW:
-            return noted
-        return replace(noted, status="error", due_chain=current.due_chain or at + ERROR_RECHECK)
+        return troubled(_due(current, task.kind, until), task.kind, refused.message, stopped=True)
 
     _amend(ctx, loaded, decide)
+
+
+def _fail(ctx: Context, loaded: Loaded, task: StepTask, unavailable: ProviderUnavailable) -> None:
+    """Count the failure where people see it, and put the same task off; many that fail alike share one."""
+    until = ctx.clock.now() + _backoff(task)
+
+    def decide(current: MailboxState) -> MailboxState:
+        before = current.troubles.get(task.kind)
+        stopped = before is not None and before.count + 1 >= FAILURES_IN_ROW
+        return troubled(_later(current, task.kind, until), task.kind, unavailable.message, stopped)
+
+    _amend(ctx, loaded, decide)
+    put_off(ctx.tasks, task, until, max(BUCKET, _backoff(task)))
+
+
+def _backoff(task: StepTask) -> float:
+    return min(LONGEST_PAUSE, float(2 ** min(task.waits, 10)))
+
+
+def _later(state: MailboxState, kind: str, until: float) -> MailboxState:
+    """The chain's deadline moved on where it has one, so that nobody takes it for dead while it waits."""
+    return _due(state, kind, until + STUCK_AFTER) if getattr(state, _DEADLINES[kind]) is not None else state
+
+
+def _due(state: MailboxState, kind: str, at: float) -> MailboxState:
+    """The mailbox with another deadline for one chain."""
+    match _DEADLINES[kind]:
+        case "due_live":
+            return replace(state, due_live=at)
+        case "due_gaps":
+            return replace(state, due_gaps=at)
+        case "due_channel":
+            return replace(state, due_channel=at)
+    return replace(state, due_chain=at)
+
+
+_DEADLINES = {
+    "connect": "due_chain",
+    "backfill": "due_chain",
+    "resync": "due_chain",
+    "erase": "due_chain",
+    "live": "due_live",
+    "gaps": "due_gaps",
+    "channel": "due_channel",
+}
 
 
 def _amend(ctx: Context, loaded: Loaded, change: Callable[[MailboxState], MailboxState]) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from shared import refs
 from shared.errors import InvalidRequest
 from shared.mail.state import MailboxState
 from shared.ports import Clock, Enqueued, Tasks
@@ -49,11 +50,12 @@ class StepTask:
 
 
 def parse(body: object) -> StepTask:
-    """Read a task's body. Raises ``InvalidRequest``."""
+    """Read a task's body. Raises ``InvalidRequest``, ``NotFound``."""
     try:
         task = msgspec.convert(body, StepTask)
     except msgspec.ValidationError:
         raise InvalidRequest("The body is not a step.") from None
+    refs.stream(task.mailbox)
     if task.kind not in KINDS:
         raise InvalidRequest("There is no such kind of step.")
     return task
@@ -84,12 +86,18 @@ def enqueue_once(tasks: Tasks, state: MailboxState, kind: str, key: str, not_bef
     return _enqueue(tasks, task, _name(state.id, kind, state.epoch, key), not_before)
 
 
-def put_off(tasks: Tasks, task: StepTask, until: float) -> None:
-    """The same task again at a later time: once for a page of a chain, else shared with others put off until then."""
+def put_off(tasks: Tasks, task: StepTask, until: float, grid: float = BUCKET) -> None:
+    """The same task again at a later time: once for a page of a chain, else shared by all that are put off alike.
+
+    Shared ones start on a grid of seconds, so that however many looks an outage has collected, they end up as one.
+    """
     later = replace(task, waits=task.waits + 1)
-    slot = f"w{later.waits}" if task.page is not None else f"until{math.ceil(until / BUCKET)}"
-    name = _name("later", task.mailbox, task.kind, task.epoch, task.page, task.rung, slot)
-    if _enqueue(tasks, later, name, until) is Enqueued.SPENT and task.page is None:
+    if task.page is not None:
+        _enqueue(tasks, later, _name("later", task.mailbox, task.kind, task.epoch, task.page, later.waits), until)
+        return
+    until = math.ceil(until / grid) * grid
+    name = _name("later", task.mailbox, task.kind, task.epoch, task.rung, until)
+    if _enqueue(tasks, later, name, until) is Enqueued.SPENT:
         _enqueue(tasks, later, None, until)
 
 

@@ -16,11 +16,12 @@ from shared import queries, refs
 from shared.cas import amend
 from shared.errors import BrainstemError
 from shared.events.app import AppStream
+from shared.events.consume import intent_name
 from shared.events.envelope import ring as segment_ring
 from shared.events.log import trim_log
 from shared.events.publish import SEGMENTS_TOPIC, relay
-from shared.mail.context import Context, Loaded, amend_mailbox, mark_sent
-from shared.mail.state import ERROR_RECHECK, STUCK_AFTER, MailboxState, read_state, slot_of
+from shared.mail.context import Context, amend_mailbox, load, mark_sent
+from shared.mail.state import STUCK_AFTER, MailboxState, read_state
 from shared.mail.tasks import continue_chain, enqueue_once, poll
 from shared.observability import logs
 from shared.ports import Doc
@@ -83,16 +84,13 @@ def _relay_app(ctx: Context, doc: Doc, _now: float) -> None:
 def _enqueue_intent(ctx: Context, doc: Doc, now: float) -> None:
     attempt = doc.data.get("attempts", 0) + 1
     amend(ctx.store, doc.ref, lambda _: {"attempts": attempt, "due_at": now + INTENT_RETRY}, doc)
-    name = f"intent|{doc.ref.rsplit('/', 1)[-1]}|{attempt}"
+    name = intent_name(doc.ref.split("/")[1], refs.key(doc.ref), attempt)
     ctx.tasks.enqueue(doc.data["queue"], doc.data["path"], doc.data["body"], name)
 
 
 def care(ctx: Context, doc: Doc, now: float) -> None:
     """Do or enqueue whatever of one mailbox missed its deadline."""
-    loaded = Loaded(read_state(doc), doc.version)
-    state = loaded.state
-    if state.due_outbox is not None and state.due_outbox <= now:
-        mark_sent(ctx, loaded, relay(ctx.store, ctx.bus, state.id, state.published, state.head))
+    state = read_state(doc)
     if _passed(state.due_chain, now) or _passed(state.due_live, now):
         rescued = amend_mailbox(ctx, state.id, lambda current: _rescued(current, now))
         if rescued is not None:
@@ -101,12 +99,13 @@ def care(ctx: Context, doc: Doc, now: float) -> None:
                     continue_chain(ctx.tasks, rescued, kind)
                 else:
                     enqueue_once(ctx.tasks, rescued, kind, f"rescue{rescued.rescue}")
-    if not state.active:
-        return
-    if _passed(state.due_channel, now):
-        enqueue_once(ctx.tasks, state, "channel", f"{math.floor(now / 60)}")
-    if _passed(state.due_gaps, now):
-        enqueue_once(ctx.tasks, state, "gaps", f"{math.floor(now / 60)}")
+    if state.active and state.due_channel is not None and state.due_channel <= now:
+        enqueue_once(ctx.tasks, state, "channel", f"due{state.due_channel:.0f}")
+    if state.active and state.due_gaps is not None and state.due_gaps <= now:
+        enqueue_once(ctx.tasks, state, "gaps", f"due{state.due_gaps:.0f}")
+    if _passed(state.due_outbox, now) and (loaded := load(ctx, state.id)) is not None:
+        current = loaded.state
+        mark_sent(ctx, loaded, relay(ctx.store, ctx.bus, current.id, current.published, current.head))
 
 
 _PAGED = ("live", "backfill", "resync")
@@ -118,10 +117,10 @@ def _dead_chains(state: MailboxState, before: MailboxState, now: float) -> list[
         return ["erase"]
     if not state.active:
         return ["channel"] if state.channel is not None else []
-    if not state.connected:
+    if not state.verified:
         return ["connect"]
     chains = []
-    if _passed(before.due_live, now) or state.status == "error":
+    if _passed(before.due_live, now):
         chains.append("live")
     if _passed(before.due_chain, now):
         if not state.backfill.done:
@@ -136,7 +135,7 @@ def _rescued(state: MailboxState, now: float) -> MailboxState:
     chain, live = _passed(state.due_chain, now), _passed(state.due_live, now)
     if not chain and not live:
         return state
-    again = now + (ERROR_RECHECK if state.status == "error" else STUCK_AFTER)
+    again = now + STUCK_AFTER
     return replace(
         state,
         rescue=state.rescue + 1,
@@ -146,21 +145,30 @@ def _rescued(state: MailboxState, now: float) -> MailboxState:
 
 
 def _poll(ctx: Context, schedule: Schedule, now: float) -> int:
-    """Enqueue the looks whose time comes before the next tick."""
+    """Enqueue the looks whose time comes before the next tick; remind the readers of every stream once a period."""
     polled = 0
-    slots = set()
-    for slot, at in _times(now, schedule.tick, schedule.poll / queries.POLL_SLOTS):
-        slots.add(slot % queries.POLL_SLOTS)
-        for doc in queries.scan(ctx.store, queries.polled_mailboxes(f"slot-{slot % queries.POLL_SLOTS}")):
+    slots = {}
+
+    def remind(ctx: Context, doc: Doc, _now: float) -> None:
+        _remind(ctx, schedule, doc)
+
+    for number, at in _times(now, schedule.tick, schedule.poll / queries.POLL_SLOTS):
+        slots[number % queries.POLL_SLOTS] = at
+    for slot, at in slots.items():
+        for doc in queries.scan(ctx.store, queries.polled_mailboxes(f"slot-{slot}")):
             poll(ctx.tasks, doc.data["id"], at)
-            _remind(ctx, schedule, doc, now)
+            _served(ctx, doc, now, remind)
             polled += 1
+        for doc in queries.scan(ctx.store, queries.polled_mailboxes(f"quiet-{slot}")):
+            _served(ctx, doc, now, remind)
+        for doc in queries.scan(ctx.store, queries.polled_streams(f"quiet-{slot}")):
+            _served(ctx, doc, now, remind)
     for shard in range(queries.SHARDS):
         for doc in queries.scan(ctx.store, queries.polled_mailboxes(f"fast-{shard}")):
             for _, at in _times(now, schedule.tick, schedule.poll_unchannelled):
                 poll(ctx.tasks, doc.data["id"], at)
-            if slot_of(doc.data["id"]) in slots:
-                _remind(ctx, schedule, doc, now)
+            if queries.slot_of(doc.data["id"]) in slots:
+                _served(ctx, doc, now, remind)
             polled += 1
     return polled
 
@@ -171,13 +179,14 @@ def _times(now: float, span: float, period: float) -> Iterator[tuple[int, float]
         yield number, number * period
 
 
-def _remind(ctx: Context, schedule: Schedule, doc: Doc, now: float) -> None:
-    """Once a period: ring our consumers, so that a lost or dead-lettered doorbell costs time and nothing else."""
-    stream, published = doc.data["id"], doc.data["published"]
+def _remind(ctx: Context, schedule: Schedule, doc: Doc) -> None:
+    """Ring our consumers, so that a lost or dead-lettered doorbell costs time and nothing else; let old segments expire."""
+    stream = doc.data["id"] if "id" in doc.data else refs.app_stream(doc.data["uid"])
+    published = doc.data["published"]
     if published:
         ctx.bus.publish(SEGMENTS_TOPIC, [segment_ring(stream, published, published)], stream)
     if schedule.retention:
-        trim_log(ctx.store, stream, now - schedule.retention)
+        trim_log(ctx.store, stream, ctx.clock.now() - schedule.retention)
 
 
 def _passed(deadline: float | None, now: float) -> bool:

@@ -427,7 +427,7 @@ def _watch_not_undone(patch, machine):
 
         __hash__ = None
 
-    patch.setattr(channel, "amend_mailbox", lambda *_: SimpleNamespace(channel=Anything()))
+    patch.setattr(channel, "amend_mailbox", lambda *_: SimpleNamespace(channel=Anything(), active=True))
 
 
 def _ring_does_not_stop(patch, machine):

@@ -21,6 +21,7 @@ MAX_MESSAGE_BYTES = 600_000
 """What the whole message may weigh as compact UTF-8 JSON."""
 
 _MAX_HEADERS_BYTES = 250_000  # of a message that is too heavy, so that recipients have room
+_MAX_LABELS_BYTES = 100_000
 _WORST = 6  # bytes that one character can take in JSON: \u001f
 
 
@@ -75,6 +76,8 @@ def _small(message: Message) -> bool:
 
 def _lighten(message: Message) -> Message:
     headers = _level(message.headers, _MAX_HEADERS_BYTES)
+    labels, _ = _as_many(message.labels, _MAX_LABELS_BYTES)
+    message = replace(message, labels=labels)
     room = MAX_MESSAGE_BYTES - 1_000 - len(orjson.dumps(replace(message, headers=headers, to=(), cc=(), bcc=())))
     to, room = _as_many(message.to, room)
     cc, room = _as_many(message.cc, room)

@@ -18,6 +18,7 @@ from typing import Any, TypeAlias
 
 from shared.errors import CursorExpired, ProviderUnavailable
 from shared.providers.base import Deleted, LabelsChanged
+from shared.providers.gmail.bounds import MAX_ID
 from shared.providers.gmail.normalise import history_id
 from shared.providers.gmail.text import clean
 
@@ -143,7 +144,7 @@ def _number(value: object) -> int:
 def _message_id(entry: Mapping[str, Any]) -> str:
     message = entry.get("message")
     id = message.get("id") if isinstance(message, Mapping) else None
-    if not isinstance(id, str) or not clean(id):
+    if not isinstance(id, str) or not 0 < len(clean(id)) <= MAX_ID:
         raise _unreadable()
     return clean(id)
 

@@ -9,6 +9,7 @@ from shared.errors import PageExpired, ProviderUnavailable
 from shared.ports import Clock
 from shared.providers.base import Change, Channel, Fetched, Listing, Page, Profile, Tokens
 from shared.providers.gmail.api import GmailApi
+from shared.providers.gmail.bounds import MAX_ID
 from shared.providers.gmail.failures import Failure, Where, error_for
 from shared.providers.gmail.history import TYPES, Added, HistoryPage, Position, read_page
 from shared.providers.gmail.messages import MessageReader
@@ -149,8 +150,8 @@ def _ids(answer: Mapping[str, Any], key: str) -> tuple[str, ...]:
     """Read the ids of a list. Raises ``ProviderUnavailable`` for an entry without one: skipping it would lose it."""
     entries = answer.get(key)
     ids = [entry.get("id") if isinstance(entry, Mapping) else None for entry in _list(entries)]
-    if any(not isinstance(id, str) or not clean(id) for id in ids):
-        raise ProviderUnavailable("Gmail's answer has an entry without an id.")
+    if any(not isinstance(id, str) or not 0 < len(clean(id)) <= MAX_ID for id in ids):
+        raise ProviderUnavailable("Gmail's answer has an entry without a usable id.")
     return tuple([clean(str(id)) for id in ids])
 
 

@@ -19,18 +19,18 @@ def test_the_layout_names_every_part_of_shared() -> None:
 
 
 def test_the_states_are_those_that_the_engine_sets() -> None:
-    """A status is written as ``status="..."`` or answered by ``settled_status``."""
+    """A status is written as ``status="..."``, or assigned to ``status`` in ``settled``."""
     found = set()
     for path in sources("shared/mail"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.keyword) and node.arg == "status" and isinstance(node.value, ast.Constant):
                 found.add(node.value.value)
-            elif isinstance(node, ast.FunctionDef) and node.name == "settled_status":
+            elif isinstance(node, ast.FunctionDef) and node.name == "settled":
                 found |= {
                     one.value
-                    for answer in ast.walk(node)
-                    if isinstance(answer, ast.Return)
-                    for one in ast.walk(answer)
+                    for assigned in ast.walk(node)
+                    if isinstance(assigned, ast.Assign)
+                    for one in ast.walk(assigned.value)
                     if isinstance(one, ast.Constant) and isinstance(one.value, str)
                 }
     assert {name_in(row[0]) for row in table(PAGE, "Status")} == found

@@ -140,7 +140,7 @@ def test_only_http_and_the_wiring_import_a_web_framework() -> None:
 
 def test_the_kernel_needs_no_package() -> None:
     own = {f"shared.{part}" for part in LAYERS[0]}
-    standard = {"__future__", "base64", "collections", "dataclasses", "enum", "hashlib", "os", "typing"}
+    standard = {"__future__", "base64", "collections", "dataclasses", "enum", "hashlib", "os", "re", "typing"}
     used = {other for one, other in ARROWS if one in own and not is_below(other, "shared")}
     assert {other.split(".")[0] for other in used} <= standard
 

@@ -20,7 +20,17 @@ from tests.provider import MemoryProvider
 
 AT = 1_800_000_000.0
 MAILBOX = MailboxState(
-    "u:primary:GOOGLE", "u", "GOOGLE", "primary", "google:primary", AT, AT, followed_since=AT, cursor="1", status="live"
+    "u:primary:GOOGLE",
+    "u",
+    "GOOGLE",
+    "primary",
+    "google:primary",
+    AT,
+    AT,
+    followed_since=AT,
+    cursor="1",
+    status="live",
+    verified=True,
 )
 FOLLOWED = replace(MAILBOX, backfill=Backfill(listing=False, done=True))
 
