@@ -16,7 +16,7 @@ from shared.mail.context import Context, Loaded, load
 from shared.mail.fold import Notice, Work
 from shared.mail.state import CONNECT_DEADLINE, MailboxState, document, read_state
 from shared.mail.tasks import enqueue_once
-from shared.ports import Create, Doc, Query, Update
+from shared.ports import Create, Delete, Doc, Query, Update
 from shared.providers.base import PROVIDERS
 
 ATTEMPTS = 8
@@ -50,6 +50,8 @@ class Accounts:
             raise ConsentRequired(f"Grant access to the {provider} mailbox first.", provider=provider)
         for loaded in chosen:
             state = self._raise_epoch(loaded, lambda state, at: _connecting(state, at, grant_id))
+            if loaded.state.candidate not in (None, state.candidate):  # never came to be used
+                self.ctx.store.commit([Delete(refs.grant(uid, str(loaded.state.candidate)))])
             enqueue_once(self.ctx.tasks, state, "connect", "first")
 
     def disconnect(self, uid: str, provider: str) -> None:

@@ -25,15 +25,12 @@ from shared.errors import Conflict, ReauthRequired, Retry, StoreError, Unknown
 from shared.observability import logs
 from shared.ports import Clock, Create, Data, Doc, Store, Update
 from shared.providers.base import Tokens
+from shared.vault.memory import TokenMemory
 from shared.vault.seal import Vault
 
 REFRESH_AHEAD = 300.0
 STILL_GOOD = 30.0
 CLAIM_SECONDS = 60.0
-REMEMBERED_SECONDS = 3_000.0
-"""How long at most an instance hands out a fresh token without reading its grant again, within the same ``epoch``."""
-
-REMEMBERED = 1_000
 ATTEMPTS = 8
 SAVE_PAUSES = (0.2, 0.5, 1.0, 2.0)
 """Seconds between attempts to save a rotated token while the store is out of reach: it exists nowhere else."""
@@ -50,9 +47,10 @@ class Grants:
     store: Store
     vault: Vault
     clock: Clock
-    _remembered: dict[tuple[str, int], tuple[str, float]] = field(
-        default_factory=dict, init=False, repr=False, compare=False
-    )
+    _memory: TokenMemory = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_memory", TokenMemory(self.clock))
 
     def put(
         self,
@@ -130,15 +128,15 @@ class Grants:
         refreshing an expired token, and whatever ``refresh`` raises.
         """
         ref = refs.grant(uid, grant_id)
-        token, until = self._remembered.get((ref, epoch), ("", 0.0))
-        if until > self.clock.now() and token != rejected:
+        token = self._memory.recall(ref, epoch)
+        if token is not None and token != rejected:
             return token
         for _ in range(ATTEMPTS):
             row = self._live(ref)
             access = self._open(uid, row, "access")
             accepted = access != rejected
             if accepted and self._lasts(row.data, REFRESH_AHEAD):
-                self._remember((ref, epoch), access, row.data["expires_at"] - REFRESH_AHEAD)
+                self._memory.keep(ref, epoch, access, row.data["expires_at"] - REFRESH_AHEAD)
                 return access
             claimed_by_another = row.data["refreshing_until"] > self.clock.now()
             if claimed_by_another or row.data["sealed"]["refresh"] is None:
@@ -173,11 +171,6 @@ class Grants:
 
         row = amend(self.store, refs.grant(uid, grant_id), decide)
         return row is None or row.data["status"] == DEAD
-
-    def _remember(self, key: tuple[str, int], token: str, until: float) -> None:
-        if len(self._remembered) >= REMEMBERED:
-            self._remembered.clear()
-        self._remembered[key] = (token, min(until, self.clock.now() + REMEMBERED_SECONDS))
 
     def _row(self, ref: str) -> Doc | None:
         return self.store.get([ref]).get(ref)
