@@ -48,6 +48,9 @@ class FreshGrants:
             return str(refresh("refresh").access)
         return "token"
 
+    def inherit(self, uid: str, grant_id: str, old_id: str) -> None:
+        """There is nothing to inherit."""
+
     def revoked(self, uid: str, grant_id: str, token: str | None = None) -> bool:
         return True
 

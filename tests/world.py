@@ -7,6 +7,7 @@ a time, then let time pass.
 from __future__ import annotations
 
 import random
+import sqlite3
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,7 @@ class World:
         )
         self._tick_at = (self.clock.now() // self.settings.tick_seconds + 1) * self.settings.tick_seconds
         self.ports: Ports = embedded(self.settings, self.clock, synchronous="OFF")
+        self.database = sqlite3.connect(folder / "data" / "brainstem.sqlite")
         self.google = GoogleSimulator(folder / "google.sqlite", self.clock, self._publish, seed)
         google = create_app(self.google)
         self._control = Client(google)
@@ -141,6 +143,11 @@ class World:
             answer = self._control.post(f"/control/mailboxes/{ADDRESS}/{endpoint}", json=body)
             assert answer.status_code == 200, answer.get_data()
             self.run(seconds / count)
+
+    def grants(self) -> dict[str, dict[str, Any]]:
+        """The user's grants as they are stored, by id."""
+        rows = self.database.execute("SELECT key, data FROM doc WHERE grp = 'grants'").fetchall()
+        return {key: orjson.loads(data) for key, data in rows}
 
     def run(self, seconds: float) -> None:
         """Let virtual time pass, doing whatever falls due; the scheduler ticks as configured."""

@@ -37,7 +37,7 @@ class AppStream:
             document = self.store.get([ref]).get(ref)
             head = document.data["head"] if document else 0
             event = Event(numbered_id(stream, head + 1), type_, stream, head + 1, now, data)
-            segment = Segment(stream, str(head + 1), (event,))
+            segment = Segment(stream, self.clock.entropy(8).hex(), (event,))
             fields: Data = {"head": head + 1, "due_at": now + OUTBOX_DEADLINE}
             write: Write
             if document is None:

@@ -90,6 +90,7 @@ class Harness:
         Raises ``Hole`` when segments have expired unread, whatever ``apply`` raised (parked), ``Retry`` when there is more.
         """
         doc = self._watermark(stream)
+        refused = 0
         for _ in range(SEGMENTS_PER_CALL):
             mark = _mark(doc)
             if doc is not None and doc.data.get("erased"):
@@ -101,10 +102,15 @@ class Harness:
                 if segment is None:
                     return mark.sequence
                 doc = self._applied(segment, doc, mark.generation, {"sequence": segment.last})
+                refused = 0
             except NotFound:
                 return mark.sequence  # erased: nothing to follow, nothing to write
-            except (Conflict, Unknown):
+            except (Conflict, Unknown) as conflict:
                 doc = self._watermark(stream)  # another delivery of the same doorbell; or ours, its answer lost
+                refused = refused + 1 if _mark(doc) == mark else 0
+                if refused >= ATTEMPTS:
+                    self._park(stream, doc, mark.sequence + 1, conflict)
+                    raise Retry("The effects of a segment keep conflicting.") from conflict
         raise Retry("The consumer has more to read than fits one call.")
 
     def rebuild(self, stream: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from shared import queries, refs
@@ -16,7 +17,7 @@ from shared.mail.context import Context, Loaded, load
 from shared.mail.fold import Notice, Work
 from shared.mail.state import CONNECT_DEADLINE, MailboxState, document, read_state
 from shared.mail.tasks import enqueue_once
-from shared.ports import Create, Delete, Doc, Query, Update
+from shared.ports import Create, Delete, Doc, Query, Update, Write
 from shared.providers.base import PROVIDERS
 
 ATTEMPTS = 8
@@ -31,9 +32,9 @@ class Accounts:
     def grant_id(self, uid: str, provider: str) -> str:
         """Under which id to keep tokens that a client brings itself: nobody vouches for their subject, so the slot names it."""
         mailboxes = self._mailboxes(uid, PROVIDERS[provider])
-        if mailboxes:  # beside the grant in use, which stays until the new one has proved to be for the same account
-            return f"{provider}:{mailboxes[0].state.slot}-{mailboxes[0].state.epoch + 1}"
-        return f"{provider}:{self._next_slot(uid, PROVIDERS[provider])}"
+        slot = mailboxes[0].state.slot if mailboxes else self._next_slot(uid, PROVIDERS[provider])
+        # Its own row every time: tokens that nobody has tried yet must not mix with others.
+        return f"{provider}:{slot}-{self.ctx.clock.entropy(6).hex()}"
 
     def connect(self, uid: str, provider: str, grant_id: str | None) -> None:
         """Start, or take up again, the mailboxes of a provider: the first with a new grant, else all with a usable one.
@@ -45,13 +46,15 @@ class Accounts:
         if grant_id is not None:
             chosen = mailboxes[:1] or [self._create(uid, name, grant_id)]
         else:
-            chosen = [loaded for loaded in mailboxes if self.ctx.grants.usable(uid, loaded.state.grant_id)]
+            chosen = [loaded for loaded in mailboxes if self._usable(loaded.state)]
         if not chosen:
             raise ConsentRequired(f"Grant access to the {provider} mailbox first.", provider=provider)
         for loaded in chosen:
-            state = self._raise_epoch(loaded, lambda state, at: _connecting(state, at, grant_id))
-            if loaded.state.candidate not in (None, state.candidate):  # never came to be used
-                self.ctx.store.commit([Delete(refs.grant(uid, str(loaded.state.candidate)))])
+            state = self._raise_epoch(
+                loaded,
+                lambda state, at: _connecting(state, at, grant_id),
+                writes=lambda state: _never_used(state, grant_id),
+            )
             enqueue_once(self.ctx.tasks, state, "connect", "first")
 
     def disconnect(self, uid: str, provider: str) -> None:
@@ -60,7 +63,8 @@ class Accounts:
         if not mailboxes:
             raise NotFound(f"No {provider} mailbox is connected.")
         for loaded in mailboxes:
-            notices = (Notice(types.DISCONNECTED, {"address": loaded.state.address}),)
+            told = loaded.state.connected
+            notices = (Notice(types.DISCONNECTED, {"address": loaded.state.address}),) if told else ()
             state = self._raise_epoch(loaded, _disconnected, notices, lambda state: state.status == "disconnected")
             if state.channel is not None:
                 enqueue_once(self.ctx.tasks, state, "channel", "stop")
@@ -118,6 +122,10 @@ class Accounts:
 
         return self._page(lambda start, size: queries.gaps_of(mailbox, size, start), after, limit, shown)
 
+    def _usable(self, state: MailboxState) -> bool:
+        ids = [state.grant_id] if state.candidate is None else [state.candidate, state.grant_id]
+        return any(self.ctx.grants.usable(state.uid, id_) for id_ in ids)
+
     def _page(
         self,
         query: Callable[[str | None, int], Query],
@@ -170,16 +178,18 @@ class Accounts:
     def _raise_epoch(
         self,
         loaded: Loaded,
-        change: Callable[[MailboxState, float], MailboxState],
+        change: Callable[..., MailboxState],
         notices: tuple[Notice, ...] = (),
         done: Callable[[MailboxState], bool] = lambda _: False,
+        writes: Callable[[MailboxState], tuple[Write, ...]] = lambda _: (),
     ) -> MailboxState:
         """Fence off everything that is under way, change the state, tell of it, publish; nothing where it is ``done``."""
         for _ in range(ATTEMPTS):
             if done(loaded.state):
                 return loaded.state
             at = self.ctx.clock.now()
-            work = Work("notice", at, advance=lambda state, at=at: change(state, at), notices=notices)  # type: ignore[misc]
+            advance = partial(change, at=at)
+            work = Work("notice", at, advance=advance, notices=notices, writes=writes(loaded.state))
             applied = apply(self.ctx, loaded, work, anew)
             if applied is not None:
                 finish(self.ctx, applied)
@@ -197,7 +207,7 @@ def _connecting(state: MailboxState, at: float, grant_id: str | None) -> Mailbox
         epoch=state.epoch + 1,
         status="connecting",
         verified=False,
-        candidate=None if grant_id == state.grant_id else grant_id,
+        candidate=_candidate(state, grant_id),
         troubles={},
         resume_at=None,
         refused_in_row=0,
@@ -205,6 +215,20 @@ def _connecting(state: MailboxState, at: float, grant_id: str | None) -> Mailbox
         due_live=None,
         due_chain=at + CONNECT_DEADLINE,
     )
+
+
+def _candidate(state: MailboxState, grant_id: str | None) -> str | None:
+    """The grant to be tried: a new one, or one that was brought before and has not been tried yet."""
+    if grant_id is None:
+        return state.candidate
+    return None if grant_id == state.grant_id else grant_id
+
+
+def _never_used(state: MailboxState, grant_id: str | None) -> tuple[Write, ...]:
+    """A candidate goes when another takes its place."""
+    if state.candidate is None or _candidate(state, grant_id) == state.candidate:
+        return ()
+    return (Delete(refs.grant(state.uid, state.candidate)),)
 
 
 def _disconnected(state: MailboxState, at: float) -> MailboxState:

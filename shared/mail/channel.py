@@ -33,15 +33,13 @@ def renew(ctx: Context, loaded: Loaded, _task: StepTask) -> bool:
         _refused(ctx, loaded, at, refused.message)
         return True
     if channel is None:
-        amend_mailbox(ctx, state.id, lambda current: replace(current, channel=None, due_channel=None), loaded)
+        amend_mailbox(ctx, state.id, lambda current: _own(current, state, _unchannelled(current, at)), loaded)
         return True
     renew_at = min(at + RENEW_AFTER - queries.spread(state.id, JITTER), at + (channel.expires_at - at) / 2)
     opened = ChannelState(channel.id, channel.expires_at, renew_at)
 
     def decide(current: MailboxState) -> MailboxState:
-        if current.epoch != state.epoch or not current.active:
-            return current
-        return healthy(replace(current, channel=opened, due_channel=renew_at), "channel", at)
+        return _own(current, state, healthy(replace(current, channel=opened, due_channel=renew_at), "channel", at))
 
     after = amend_mailbox(ctx, state.id, decide, loaded)
     replaced = after is not None and after.active and (channel.id == "" or after.channel == opened)
@@ -65,12 +63,21 @@ def stop(ctx: Context, loaded: Loaded) -> None:
         except ProviderError as error:
             if error.retry and ctx.clock.now() < channel.expires_at:
                 raise
-    amend_mailbox(ctx, state.id, _stopped, loaded)
+    amend_mailbox(ctx, state.id, lambda current: _stopped(current, channel.id, ctx.clock.now()), loaded)
 
 
-def _stopped(state: MailboxState) -> MailboxState:
-    if state.active:
-        return state
+def _own(current: MailboxState, seen: MailboxState, wanted: MailboxState) -> MailboxState:
+    """What a step wants to write, if the mailbox is still the one that it was sent to."""
+    return wanted if current.active and current.epoch == seen.epoch else current
+
+
+def _unchannelled(state: MailboxState, at: float) -> MailboxState:
+    return healthy(replace(state, channel=None, due_channel=None), "channel", at)
+
+
+def _stopped(state: MailboxState, channel_id: str, at: float) -> MailboxState:
+    if state.active:  # connected again meanwhile: where the account has but one channel, we have stopped the new one
+        return state if channel_id else replace(state, due_channel=at)
     return replace(state, channel=None, due_channel=None, due_chain=state.due_chain if state.erasing else None)
 
 
@@ -90,6 +97,6 @@ def _refused(ctx: Context, loaded: Loaded, at: float, reason: str) -> None:
     def decide(current: MailboxState) -> MailboxState:
         kept = current.channel if current.channel is not None and current.channel.expires_at > at else None
         waiting = replace(current, channel=kept, due_channel=at + RETRY_AFTER)
-        return troubled(waiting, "channel", f"No push channel: {reason}")
+        return _own(current, loaded.state, troubled(waiting, "channel", f"No push channel: {reason}"))
 
     amend_mailbox(ctx, loaded.state.id, decide, loaded)

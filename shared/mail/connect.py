@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from shared import refs
-from shared.errors import ProviderRefused
+from shared.errors import BrainstemError, ProviderRefused, ReauthRequired
 from shared.events import types
 from shared.mail.apply import anew, apply, finish
-from shared.mail.context import Account, Context, Loaded, amend_mailbox
+from shared.mail.context import Account, Context, Loaded
 from shared.mail.fold import Notice, Work
 from shared.mail.live import enqueue_gaps
 from shared.mail.state import STUCK_AFTER, MailboxState, healthy, troubled
@@ -28,12 +28,16 @@ def connect(ctx: Context, loaded: Loaded, task: StepTask) -> bool:
         return True
     account = Account(ctx, state if state.candidate is None else replace(state, grant_id=state.candidate))
     at = ctx.clock.now()  # before the anchor is taken: a mail received from here on is live, whichever chain finds it
-    profile = account.call(lambda provider, token: provider.profile(token))
-    address = profile.address.lower()
     try:
+        profile = account.call(lambda provider, token: provider.profile(token))
         ensure_same_account(state, profile)
-    except ProviderRefused as other:
-        return _keep_the_old_grant(ctx, loaded, other, at)
+    except (ProviderRefused, ReauthRequired) as refused:
+        if state.candidate is None or state.address is None:
+            raise
+        return _keep_the_old_grant(ctx, loaded, refused, at)
+    if state.candidate is not None:
+        ctx.grants.inherit(state.uid, state.candidate, state.grant_id)
+    address = profile.address.lower()
     route = refs.route(state.provider, address)
     doc = ctx.store.get([route]).get(route)
     work = Work(
@@ -83,21 +87,18 @@ def ensure_same_account(state: MailboxState, profile: Profile) -> None:
         raise ProviderRefused("These tokens belong to another account than the mailbox; connect with the right one.")
 
 
-def _keep_the_old_grant(ctx: Context, loaded: Loaded, other: ProviderRefused, at: float) -> bool:
-    """Tokens of another account change nothing: they are dropped, said to be wrong, and the old grant goes on."""
-    state = loaded.state
-    if state.candidate is None:
-        raise other
+def _keep_the_old_grant(ctx: Context, loaded: Loaded, refused: BrainstemError, at: float) -> bool:
+    """New tokens that do not open the account change nothing: they go, it is said why, and the old grant goes on.
 
-    def decide(current: MailboxState) -> MailboxState:
-        if current.epoch != state.epoch or current.candidate != state.candidate:
-            return current
-        kept = replace(current, candidate=None, due_chain=at)  # due at once: with the grant that it had
-        return troubled(kept, "tokens", other.message)
+    False: the step has to be taken again, with the grant that the mailbox had.
+    """
 
-    after = amend_mailbox(ctx, state.id, decide, loaded)
-    ctx.store.commit([Delete(refs.grant(state.uid, state.candidate))])
-    return after is None or after.candidate is not None or after.verified
+    def kept(current: MailboxState) -> MailboxState:
+        return troubled(replace(current, candidate=None, due_chain=at + STUCK_AFTER), "tokens", refused.message)
+
+    gone = Delete(refs.grant(loaded.state.uid, str(loaded.state.candidate)))
+    apply(ctx, loaded, Work("notice", at, advance=kept, writes=(gone,)), anew)
+    return False
 
 
 def _replaced(state: MailboxState) -> tuple[Write, ...]:

@@ -22,9 +22,6 @@ def erase(ctx: Context, loaded: Loaded, _task: StepTask) -> bool:
     state = loaded.state
     if not state.erasing:
         return True
-    if state.channel is not None:
-        channel.stop(ctx, loaded)
-        return False
     for consumer in ctx.consumers:
         forget_stream(ctx.store, consumer, state.id)
     parent = refs.stream(state.id)
@@ -35,6 +32,9 @@ def erase(ctx: Context, loaded: Loaded, _task: StepTask) -> bool:
         queries.resync_pages(state.id),
     ):
         delete_all(ctx.store, query)
+    if state.channel is not None:  # the data do not wait for the provider; the address is needed to know who shares it
+        channel.stop(ctx, loaded)
+        return False
     if state.address is not None:
         _unroute(ctx, refs.route(state.provider, state.address), state.id)
     ctx.store.commit([Delete(parent, loaded.version)])

@@ -139,7 +139,10 @@ def _upsert(work: Work, item: _Item, message: Message) -> None:
             if newer(now["version"], message.version):
                 item.wanted = True  # older than a change that live sync has already seen: read it again
                 return
-        elif (now["state"] == mail.TOMBSTONE and work.kind == "backfill") or not newer(message.version, now["version"]):
+        elif now["state"] == mail.TOMBSTONE:
+            if work.kind == "backfill" or newer(now["version"], message.version):
+                return
+        elif not newer(message.version, now["version"]):
             return
     item.wanted = False
     if not fits(message):
@@ -157,7 +160,10 @@ def _relabel(mailbox: MailboxState, work: Work, item: _Item, change: LabelsChang
         else:
             item.wanted = True  # no listing will ever name it again: it has to be read now
         return
-    if now["state"] == mail.TOMBSTONE or not (newer(change.version, now["version"]) or item.record == change.version):
+    if not (newer(change.version, now["version"]) or item.record == change.version):
+        return
+    if now["state"] == mail.TOMBSTONE:  # what is gone does not change: read it, perhaps it was never gone
+        item.wanted = item.trouble is None
         return
     if now["state"] == mail.PLACEHOLDER:
         item.now = {**now, "version": change.version}

@@ -63,6 +63,7 @@ def start(ctx: Context, loaded: Loaded) -> bool:
                 more=False,
                 due_live=None,
                 backfill=ended,  # the listing of everything takes its place
+                troubles={name: one for name, one in current.troubles.items() if name not in ("backfill", "resync")},
                 due_chain=at + STUCK_AFTER,
             ),
             "live",
@@ -112,7 +113,7 @@ def _list(ctx: Context, account: Account, state: MailboxState, resync: Resync, a
     ensure_progress(resync.token, listing)
     by_ref = {refs.message(state.id, id_): id_ for id_ in listing.ids}
     known = ctx.store.get(list(by_ref))
-    unknown = [id_ for ref, id_ in by_ref.items() if ref not in known or known[ref].data["state"] == mail.PLACEHOLDER]
+    unknown = [id_ for ref, id_ in by_ref.items() if ref not in known or _gone_yet_listed(resync, known[ref])]
     changes = account.call(lambda provider, token: provider.fetch(token, unknown)) if unknown else ()
     listed = resync.listed + len(listing.ids)
     if listing.next is not None:
@@ -122,6 +123,13 @@ def _list(ctx: Context, account: Account, state: MailboxState, resync: Resync, a
         turn = {"token": None, "listed": listed, "phase": "labels" if labels else "sweep", "labels": labels}
     page = _page(state, resync, None, listing.ids)
     return Work("resync", at, changes, lambda current: _turned(current, at, **turn), writes=(page,))
+
+
+def _gone_yet_listed(resync: Resync, doc: Doc) -> bool:
+    """Whether a listed message has to be read although it is stored: a placeholder, or a tombstone that may be wrong."""
+    if doc.data["state"] == mail.TOMBSTONE:
+        return not newer(doc.data["version"], resync.floor)
+    return bool(doc.data["state"] == mail.PLACEHOLDER)
 
 
 def _labels(account: Account, state: MailboxState, resync: Resync, at: float) -> Work:

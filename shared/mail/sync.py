@@ -98,7 +98,7 @@ def _wanted(ctx: Context, loaded: Loaded, task: StepTask) -> bool:
     if not state.verified and task.kind != "connect":
         return False  # connecting comes first, and starts every chain itself
     if state.resume_at is not None and state.resume_at > ctx.clock.now():
-        put_off(ctx.tasks, task, state.resume_at)
+        put_off(ctx.tasks, task, state, state.resume_at)
         return False
     return True
 
@@ -130,7 +130,7 @@ def _pause(ctx: Context, loaded: Loaded, task: StepTask, limited: RateLimited) -
         return settled(replace(_later(current, task.kind, until), resume_at=until))
 
     _amend(ctx, loaded, decide)
-    put_off(ctx.tasks, task, until, max(BUCKET, _backoff(task)))
+    put_off(ctx.tasks, task, loaded.state, until, max(BUCKET, _backoff(task)))
 
 
 def _reauth(ctx: Context, loaded: Loaded, dead: ReauthRequired) -> bool:
@@ -170,7 +170,7 @@ def _fail(ctx: Context, loaded: Loaded, task: StepTask, unavailable: ProviderUna
         return troubled(_later(current, task.kind, until), task.kind, unavailable.message, stopped)
 
     _amend(ctx, loaded, decide)
-    put_off(ctx.tasks, task, until, max(BUCKET, _backoff(task)))
+    put_off(ctx.tasks, task, loaded.state, until, max(BUCKET, _backoff(task)))
 
 
 def _backoff(task: StepTask) -> float:

@@ -86,14 +86,15 @@ def enqueue_once(tasks: Tasks, state: MailboxState, kind: str, key: str, not_bef
     return _enqueue(tasks, task, _name(state.id, kind, state.epoch, key), not_before)
 
 
-def put_off(tasks: Tasks, task: StepTask, until: float, grid: float = BUCKET) -> None:
+def put_off(tasks: Tasks, task: StepTask, state: MailboxState, until: float, grid: float = BUCKET) -> None:
     """The same task again at a later time: once for a page of a chain, else shared by all that are put off alike.
 
     Shared ones start on a grid of seconds, so that however many looks an outage has collected, they end up as one.
     """
     later = replace(task, waits=task.waits + 1)
     if task.page is not None:
-        _enqueue(tasks, later, _name("later", task.mailbox, task.kind, task.epoch, task.page, later.waits), until)
+        name = _name("later", task.mailbox, task.kind, task.epoch, task.page, state.rescue, later.waits)
+        _enqueue(tasks, later, name, until)
         return
     until = math.ceil(until / grid) * grid
     name = _name("later", task.mailbox, task.kind, task.epoch, task.rung, until)

@@ -156,6 +156,23 @@ class Grants:
                 return fresh.access
         raise Retry("The grant is being written too often; try again.", retry_after=2)
 
+    def inherit(self, uid: str, grant_id: str, old_id: str) -> None:
+        """Let a grant that came without a refresh token have the one of the grant it replaces, of the same account.
+
+        Google hands a refresh token out at the first consent only. Raises ``ReauthRequired`` if it cannot be opened.
+        """
+        ref, old_ref = refs.grant(uid, grant_id), refs.grant(uid, old_id)
+        rows = self.store.get([ref, old_ref])
+        row, old = rows.get(ref), rows.get(old_ref)
+        if row is None or old is None or row.data["sealed"]["refresh"] is not None:
+            return
+        if old.data["status"] != ACTIVE or old.data["sealed"]["refresh"] is None:
+            return
+        token = self._open(uid, old, "refresh")
+        sealed = self.vault.seal(uid, _purpose(row.data["provider"], ref, "refresh"), token.encode())
+        kept = {"sealed": {**row.data["sealed"], "refresh": sealed}, "rev": row.data["rev"] + 1}
+        amend(self.store, ref, lambda now: None if now.data["sealed"]["refresh"] else kept, row)
+
     def revoked(self, uid: str, grant_id: str, token: str | None = None) -> bool:
         """Mark a grant dead because the provider refused a token that should be valid; answer whether it is dead.
 

@@ -87,12 +87,96 @@ def test_tokens_of_the_same_account_take_the_place_of_the_old_ones(tmp_path):
     world = World(tmp_path, seed=1)
     world.connect(5)
     world.run(30)
+    old = world.grants()
     world.connect()
     world.run(30)
     (mailbox,) = world.api("GET", "/mail/status")["mailboxes"]
     assert (mailbox["status"], mailbox["last_error"]) == ("live", None)
-    assert world.product._grants.usable(UID, "google:primary-2")
-    assert not world.product._grants.usable(UID, "google:primary")
+    assert len(world.grants()) == 1
+    assert world.grants() != old
+
+
+def posted(world: World, address: str = ADDRESS, **changes: Any) -> None:
+    """The person brings tokens of an account."""
+    tokens = world.google.add_mailbox(address)
+    world.api(
+        "POST", "/mail/connect", {"provider": "google", **{name: tokens[name] for name in whole._TOKENS}, **changes}
+    )
+
+
+def status_of(world: World) -> tuple[str, str | None]:
+    (mailbox,) = world.api("GET", "/mail/status")["mailboxes"]
+    return mailbox["status"], mailbox["last_error"]
+
+
+def test_a_reconnect_without_a_refresh_token_keeps_the_one_there_is(tmp_path):
+    world = World(tmp_path, seed=1)
+    world.connect(5)
+    world.run(30)
+    posted(world, refresh_token=None)
+    world.run(3 * 3600)
+    assert status_of(world) == ("live", None)
+
+
+def test_many_connects_in_a_row_leave_one_grant_and_a_live_mailbox(tmp_path):
+    world = World(tmp_path, seed=1)
+    world.connect(5)
+    world.run(30)
+    for _ in range(3):
+        posted(world)
+    world.api("POST", "/mail/connect", {"provider": "google"})
+    world.run(60)
+    assert status_of(world) == ("live", None)
+    assert len(world.grants()) == 1
+
+
+def test_tokens_that_do_not_work_stop_no_mailbox_that_has_a_grant(tmp_path):
+    world = World(tmp_path, seed=1)
+    world.connect(5)
+    world.run(30)
+    before = world.grants()
+    posted(world, access_token="nonsense", refresh_token="nonsense")
+    world.traffic(2, 10)
+    world.run(60)
+    status, error = status_of(world)
+    assert status == "live"
+    assert error
+    assert world.grants().keys() == before.keys()
+    stored = {
+        message["provider_message_id"] for message in world.all("/mail/messages", "messages", mailbox=whole.MAILBOX)
+    }
+    assert stored == {mail["id"] for mail in world.google.truth(ADDRESS)["mails"]}
+
+
+def test_new_tokens_wait_for_their_step_when_connect_is_pressed_again(tmp_path):
+    world = World(tmp_path, seed=1)
+    world.connect(5)
+    world.run(30)
+    world.google.revoke(ADDRESS)
+    world.run(3 * 3600)
+    assert status_of(world)[0] == "reauth_required"
+    posted(world)
+    world.api("POST", "/mail/connect", {"provider": "google"})
+    world.run(60)
+    assert status_of(world) == ("live", None)
+
+
+def test_a_candidate_that_was_verified_meanwhile_is_not_dropped(machine):
+    machine.followed(mails=1)
+    for name in ("one", "two", "three"):
+        machine.store.commit([Create(refs.grant(UID, name), {})])
+    machine.accounts.connect(UID, "google", "two")
+
+    def meanwhile(_writes):
+        machine.run(3)
+        assert machine.state.grant_id == "two"
+
+    machine.store.before_commit.append(meanwhile)
+    machine.accounts.connect(UID, "google", "three")
+    assert machine.store.get([refs.grant(UID, "two")])
+    machine.run(5)
+    assert machine.state.grant_id == "three"
+    assert not machine.store.get([refs.grant(UID, "two")])
 
 
 def test_a_doorbell_before_a_lost_connect_step_leaves_its_rescue(machine):
@@ -184,6 +268,42 @@ def test_a_message_that_stays_older_than_a_known_change_becomes_a_gap_and_stops_
     machine.verify()
 
 
+def test_a_tombstone_that_was_wrong_is_mended_by_the_next_change(machine):
+    machine.followed(mails=2)
+    machine.provider.relabel("old1", add=["STARRED"])
+    machine.provider.unreadable.add("old1")
+    machine.store.commit(
+        [Delete(refs.message(MAILBOX, "old1"))]
+    )  # behind our back: it will be asked for, and answer 404
+    machine.ring()
+    machine.run(300)
+    assert machine.documents()["old1"]["state"] == "tombstone"
+    machine.provider.unreadable.clear()
+    machine.provider.relabel("old1", remove=["UNREAD"])
+    machine.ring()
+    machine.run(30)
+    assert machine.documents()["old1"]["labels"] == list(machine.provider.messages["old1"].labels)
+
+
+def test_a_trouble_of_the_backfill_ends_with_the_resync_that_replaces_it(machine):
+    for number in range(30):
+        machine.provider.deliver(f"o{number}", at=1.0)
+
+    def list_ids(*_: Any) -> Any:
+        raise ProviderRefused("Gmail refused a listing.")
+
+    original = patched(machine, list_ids=list_ids)
+    machine.connect()
+    machine.run(30)
+    assert machine.state.status == "error"
+    machine.ctx = replace(machine.ctx, providers={"GOOGLE": original})
+    original.expire_history()
+    machine.ring()
+    machine.run(120)
+    assert (machine.state.status, machine.state.last_error) == ("live", None)
+    machine.verify()
+
+
 # Weight
 
 
@@ -232,6 +352,19 @@ def test_an_erasure_that_crashes_among_a_consumers_effects_leaves_none_of_them(m
     assert machine.store.get([refs.stream(MAILBOX)]) == {}
     assert machine.store.query(queries.effects_of("senders", f"{MAILBOX}#1", 100)) == []
     assert machine.store.get([refs.watermark("senders", MAILBOX)]) == {}
+
+
+def test_an_erasure_does_not_wait_for_the_provider_with_the_data(machine):
+    machine.followed(mails=3)
+    machine.provider.down = True
+    machine.accounts.erase(UID, MAILBOX)
+    machine.run(60, ticks=True)
+    assert machine.documents() == {}
+    assert machine.log() == []
+    machine.provider.down = False
+    machine.run(3600, ticks=True)
+    assert machine.store.get([refs.stream(MAILBOX)]) == {}
+    assert machine.provider.channels == 0
 
 
 # Troubles and pauses
@@ -592,10 +725,12 @@ def test_a_bus_that_is_down_keeps_no_mailbox_from_being_polled(machine):
     def down() -> None:
         raise Retry
 
+    polled = 0
     for _ in range(15):
         machine.clock.advance(60)
         machine.bus.before_publish[:] = [down]
-        tick(machine.ctx, SCHEDULE)
+        polled += tick(machine.ctx, SCHEDULE).polled
+    assert polled >= 1
 
 
 def test_a_missing_segment_does_not_keep_a_chain_from_its_rescue(machine):
