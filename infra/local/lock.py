@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from types import TracebackType
 
-from infra.local.sentences import data_in_use
+from infra.local.sentences import CannotRun, data_in_use
 
 
 class DataLock:
@@ -18,8 +18,13 @@ class DataLock:
         self._handle = -1
 
     def __enter__(self) -> DataLock:
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._handle = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._handle = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except (FileExistsError, NotADirectoryError, PermissionError) as error:
+            raise CannotRun(
+                f"{self._folder} cannot be used as a data folder ({error.strerror}): choose another with DATA=."
+            ) from None
         try:
             fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from dataclasses import dataclass
 
 
@@ -24,11 +25,20 @@ def read_options() -> Options:
     parser = argparse.ArgumentParser(
         prog="make demo", description="Backfill and follow a mailbox, then judge the result."
     )
-    parser.add_argument("--mails", type=int, default=2000)
-    parser.add_argument("--changes", type=int, default=100)
-    parser.add_argument("--kills", type=int, default=0)
-    parser.add_argument("--refuse", type=int, default=0)
+    parser.add_argument("--mails", type=_at_least(1), default=2000)
+    parser.add_argument("--changes", type=_at_least(0), default=100)
+    parser.add_argument("--kills", type=_at_least(0), default=0)
+    parser.add_argument("--refuse", type=_at_least(0), default=0)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--mbox", default="")
     parser.add_argument("--json", action="store_true")
     return Options(**vars(parser.parse_args()))
+
+
+def _at_least(least: int) -> Callable[[str], int]:
+    def number(text: str) -> int:
+        if not text.isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"a whole number from {least} on is wanted, not {text!r}")
+        return int(text)
+
+    return number

@@ -57,6 +57,7 @@ def as_json(result: Result) -> str:
             "backend": result.backend,
             "providers": list(result.providers),
             "differences": report.difference_count,
+            "shortened": report.shortened,
             "kills": result.kills,
             "clean_stop": result.clean_stop,
             "changes": dict(sorted(result.changes.items())),

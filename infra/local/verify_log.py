@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from typing import Any, TypeAlias
 
 Json: TypeAlias = dict[str, Any]
@@ -64,6 +64,23 @@ def check_streams(events: Mapping[str, Sequence[Json]], say: Say) -> tuple[bool,
     return contiguous, repeated
 
 
+def check_milestones(mailbox: str, log: Sequence[Json], ids: Set[str], say: Say) -> None:
+    """Check what happens once in the life of a mailbox, and that its events are about mails that were there."""
+    types = [event["type"] for event in log]
+    if types[:1] != ["mailbox.connected"] or types.count("mailbox.connected") != 1:
+        say(
+            f"Stream {mailbox}: mailbox.connected comes {types.count('mailbox.connected')} times; once and first is right."
+        )
+    backfilled = sum(event["type"] == "sync.completed" and event["data"].get("kind") == "backfill" for event in log)
+    if backfilled != 1:
+        say(f"Stream {mailbox}: the end of the backfill is told {backfilled} times.")
+    for event in log:
+        if event["provider"] != mailbox.rpartition(":")[2]:
+            say(f"Stream {mailbox}: event {event['sequence']} has the provider {event['provider']!r}.")
+        if event["type"].startswith("email.") and event["data"]["provider_message_id"] not in ids:
+            say(f"Stream {mailbox}: event {event['sequence']} is about a message that never was in the mailbox.")
+
+
 def fold_stream(log: Sequence[Json], say: Say) -> dict[str, Json]:
     """Follow each message through its events; answer the messages that are alive at the end, with ``announced``."""
     alive: dict[str, Json] = {}
@@ -80,6 +97,8 @@ def fold_stream(log: Sequence[Json], say: Say) -> dict[str, Json]:
         elif id_ not in alive:
             say(f"Event {number} ({event['type']}) comes before message {id_} was received or sent.")
         elif event["type"] == "email.deleted":
+            if any(alive[id_][name] != data[name] for name in FIELDS):
+                say(f"Event {number} tells of the deletion of message {id_} with other data than it had.")
             del alive[id_]
             gone.add(id_)
         else:
@@ -121,5 +140,7 @@ def _check_update(before: Json, event: Json, say: Say) -> None:
     differing = {name for name in FIELDS if before[name] != data[name]}
     if not differing:
         say(f"Event {event['sequence']} updates message {data['provider_message_id']} without changing anything.")
-    elif not differing <= set(data.get("changed", ())):
+    elif differing != {"labels"}:
+        say(f"Event {event['sequence']} changes {sorted(differing)}; of a mail only the labels ever change.")
+    elif differing != set(data.get("changed", ())):
         say(f"Event {event['sequence']} changes {sorted(differing)} but names {sorted(data.get('changed', ()))}.")

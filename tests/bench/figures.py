@@ -1,4 +1,4 @@
-"""Figures and their budgets: what DESIGN section 9 promises, and whether a measurement keeps it."""
+"""Figures and their budgets: what is promised, and whether a measurement keeps it."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from tests.bench.figures import IMPORT_S, Figure, Spread
 
 IMPORTS = "import of a hot function, seconds"
 FUNCTIONS = ("sync", "gmail_push", "graph_push", "api")
-"""The hot ones of DESIGN section 9; those that do not exist yet are left out."""
+"""The hot ones; those that do not exist yet are left out."""
 
 RUNS = 7
 TIMEOUT = 60.0

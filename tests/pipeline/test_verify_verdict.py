@@ -22,7 +22,7 @@ def test_a_perfect_run_passes_with_its_figures() -> None:
 
     assert report.differences == ()
     assert report.ok
-    assert (report.expected, report.stored, report.events, report.gaps) == (5, 4, 7, 1)
+    assert (report.expected, report.stored, report.events, report.gaps) == (5, 4, 8, 1)
     assert (report.lost, report.duplicates, report.contiguous, report.consumer_ok) == (0, 0, True, True)
 
 
@@ -81,16 +81,16 @@ def _drop_and_renumber(case: Case, index: int) -> None:
     case.delivered = [push(event) for event in case.events[MAILBOX]]
 
 
-@pytest.mark.parametrize("index", range(7))
+@pytest.mark.parametrize("index", range(8))
 def test_a_dropped_event_fails(index: int) -> None:
     case = perfect()
     _drop_event(case, index)
     report = case.verdict()
     assert not report.ok
-    assert report.contiguous is (index == 6)  # a missing last event leaves no hole, yet the store knows better
+    assert report.contiguous is (index == 7)  # a missing last event leaves no hole, and is missed all the same
 
 
-@pytest.mark.parametrize("index", range(1, 7))
+@pytest.mark.parametrize("index", range(8))
 def test_a_dropped_event_fails_even_if_the_rest_is_numbered_anew(index: int) -> None:
     case = perfect()
     _drop_and_renumber(case, index)
@@ -101,7 +101,7 @@ def test_a_dropped_event_fails_even_if_the_rest_is_numbered_anew(index: int) -> 
 
 def test_a_doubled_event_fails() -> None:
     case = perfect()
-    case.events[MAILBOX].append(case.events[MAILBOX][6] | {"sequence": 8})
+    case.events[MAILBOX].append(case.events[MAILBOX][6] | {"sequence": 9})
     report = case.verdict()
     assert report.duplicates == 1
     assert not report.ok
@@ -110,8 +110,8 @@ def test_a_doubled_event_fails() -> None:
 def test_a_fact_told_twice_under_another_id_fails() -> None:
     case = perfect()
     again = copy.deepcopy(case.events[MAILBOX][2])
-    again |= {"id": "another", "sequence": 8}
-    again["data"] |= {"event_id": "another", "sequence": 8}
+    again |= {"id": "another", "sequence": 9}
+    again["data"] |= {"event_id": "another", "sequence": 9}
     case.events[MAILBOX].append(again)
     case.delivered.append(push(again))
     report = case.verdict()
@@ -328,6 +328,68 @@ def test_a_shortened_value_has_to_be_announced_and_a_beginning() -> None:
     report = case.verdict()
     assert report.ok
     assert report.shortened == 1
+
+
+def test_a_short_value_may_not_be_shortened_whatever_is_announced() -> None:
+    case = perfect()
+    case.messages[1] = {**case.messages[1], "subject": "", "truncated": ["subject"]}
+    event = case.events[MAILBOX][2]
+    event["data"] |= {"subject": "", "truncated": ["subject"]}
+    case.delivered[2] = push(event)
+    assert not case.verdict().ok
+
+
+def test_an_empty_mailbox_is_no_success() -> None:
+    case = perfect()
+    case.truth["mails"] = []
+    assert not case.verdict().ok
+
+
+def _connected_twice(case: Case) -> None:
+    case.add_event("mailbox.connected", None)
+
+
+def _completed_twice(case: Case) -> None:
+    case.add_event("sync.completed", None)
+
+
+def _phantom(case: Case) -> None:
+    case.truth["deleted"].clear()
+
+
+def _deleted_with_other_data(case: Case) -> None:
+    event = case.events[MAILBOX][6]
+    event["data"]["subject"] = "Another"
+    case.delivered[6] = push(event)
+
+
+def _names_more_than_changed(case: Case) -> None:
+    event = case.events[MAILBOX][4]
+    event["data"]["changed"] = ["labels", "subject"]
+    case.delivered[4] = push(event)
+
+
+def _another_provider(case: Case) -> None:
+    event = case.events[MAILBOX][0]
+    event["provider"] = "MICROSOFT"
+    case.delivered[0] = push(event)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        _connected_twice,
+        _completed_twice,
+        _phantom,
+        _deleted_with_other_data,
+        _names_more_than_changed,
+        _another_provider,
+    ],
+)
+def test_one_wrong_thing_in_the_life_of_the_mailbox_fails(spoil: Callable[[Case], None]) -> None:
+    case = perfect()
+    spoil(case)
+    assert not case.verdict().ok
 
 
 def test_many_differences_are_counted_and_a_few_said() -> None:

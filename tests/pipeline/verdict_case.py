@@ -77,7 +77,7 @@ class Case:
         sequence = len(log) + 1
         id_ = f"{type_}-{message['provider_message_id'] if message else ''}-{sequence if changed else 0}"
         time, origin = "2026-11-20T14:06:00.000Z", message["origin"] if message else ""
-        data: dict[str, Any] = {"inbox_id": MAILBOX}
+        data: dict[str, Any] = {"inbox_id": MAILBOX, "kind": "backfill"}
         if message is not None:
             data = {name: value for name, value in message.items() if name not in ("mailbox", "announced")}
             data |= {
@@ -138,4 +138,5 @@ def perfect() -> Case:
     case.add_event("email.updated", kept[0], ["labels"])
     case.add_event("email.received", kept[2])
     case.add_event("email.deleted", stored(gone, "received"))
+    case.add_event("sync.completed", None)
     return case

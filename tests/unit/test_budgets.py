@@ -1,4 +1,4 @@
-"""The operation counts of DESIGN section 9, exact: a read or a write more per mail fails here before anybody pays for it.
+"""The operation counts per mail, exact: a read or a write more per mail fails here before anybody pays for it.
 
 ``make bench`` prints the same figures with many more mails; timings are its business alone.
 """
