@@ -44,6 +44,7 @@ class MemoryProvider:
     down: bool = False
     limit_next: float | None = None
     on_call: Callable[[str], None] | None = None
+    _arrived: dict[str, int] = field(default_factory=dict)
     _history: list[tuple[int, str, str, tuple[str, ...]]] = field(default_factory=list)
     _last: int = 100_000_000_000_000_000_000
     _floor: int = 0
@@ -51,6 +52,7 @@ class MemoryProvider:
     def deliver(self, id_: str, *labels: str, at: float | None = None, subject: str = "", thread: str = "t") -> None:
         """A mail arrives; with ``at`` its time of receipt."""
         version = self._next()
+        self._arrived[id_] = version
         self.messages[id_] = Message(
             id=id_,
             thread_id=thread,
@@ -91,11 +93,13 @@ class MemoryProvider:
 
     def list_ids(self, token: str, page: str | None, limit: int, label: str | None = None) -> Listing:
         self._called("list")
-        ids = [id_ for id_, message in self.messages.items() if label is None or label in message.labels]
-        ids.reverse()
-        start = 0 if page is None else next((n + 1 for n, id_ in enumerate(ids) if id_ == page), len(ids))
-        found = ids[start : start + limit]
-        return Listing(tuple(found), found[-1] if start + limit < len(ids) else None, len(ids))
+        named = [id_ for id_, message in self.messages.items() if label is None or label in message.labels]
+        named.sort(key=self._arrived.__getitem__, reverse=True)
+        # A token is a place, not a message: it stays good when the message it followed is deleted.
+        ids = [id_ for id_ in named if page is None or self._arrived[id_] < int(page)]
+        found = ids[:limit]
+        following = str(self._arrived[found[-1]]) if len(ids) > limit else None
+        return Listing(tuple(found), following, len(named))
 
     def labels(self, token: str) -> tuple[str, ...]:
         self._called("labels")
