@@ -11,6 +11,8 @@ The claim is taken before the call, so that many steps make one call; its deadli
 that died. ``version`` counts token sets: whoever finds it changed after his own call, by a reconnect or by a faster
 refresh, uses the row instead of his answer, and a refused refresh token kills the grant only if it is still the current
 one. A dead grant comes back by ``put`` alone.
+
+Over 300 lines: everything that writes a grant guards the same few fields, and has to be read together.
 """
 
 from __future__ import annotations

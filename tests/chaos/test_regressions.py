@@ -1,4 +1,7 @@
-"""What a hostile review once broke, each as the behaviour that has to hold."""
+"""What hostile reviews once broke, each as the behaviour that has to hold.
+
+One long file, by subject: a list that grows with every review, and whose entries share nothing but the machine.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The traces that broke an earlier wording of the protocol, each by its name.
 
 ``PROTECTIONS`` names what each one protects; the last test takes the protection out and demands that the trace then fails,
-so none of them can pass for another reason.
+so none of them can pass for another reason. One long file: traces and protections are one table.
 """
 
 from __future__ import annotations
