@@ -1,4 +1,4 @@
-"""The simulator as one WSGI application: the Gmail API, the token endpoint, OIDC discovery, and the control endpoints.
+"""The simulator as one WSGI application: the Gmail API, the identity side, and the control endpoints.
 
 Mounted anywhere; the roots ``/gmail/v1/…``, ``/token``, ``/.well-known/openid-configuration`` and ``/control/…`` are
 relative to the mount. Control errors are ``{"error": sentence}`` with 400 or 404.
@@ -11,8 +11,8 @@ from typing import Any
 
 from flask import Flask, Response, request
 
-from infra.local.google.accounts import TokenError
 from infra.local.google.errors import ControlError, UnknownThing
+from infra.local.google.identity_routes import add_identity
 from infra.local.google.simulator import GoogleSimulator
 from infra.local.google.wire import GmailEndpoint
 
@@ -23,34 +23,12 @@ def create_app(simulator: GoogleSimulator) -> Flask:
     """Build the application around a simulator."""
     app = Flask("google-simulator")
     app.json.sort_keys = False  # type: ignore[attr-defined]
-    _add_identity(app, simulator)
+    add_identity(app, simulator)
     _add_control(app, simulator)
+    _add_hindrances(app, simulator)
     app.register_error_handler(ControlError, _refusal)
     app.wsgi_app = GmailEndpoint(simulator, app.wsgi_app)  # type: ignore[method-assign]
     return app
-
-
-def _add_identity(app: Flask, simulator: GoogleSimulator) -> None:
-    @app.post("/token")
-    def token() -> tuple[Json, int]:
-        simulator.count_request("token")
-        if simulator.pushes.faults.latency:
-            simulator.clock.sleep(simulator.pushes.faults.latency)
-        try:
-            return simulator.accounts.refresh(request.form.to_dict()), 200
-        except TokenError as error:
-            return error.body, 400
-
-    @app.get("/.well-known/openid-configuration")
-    def discovery() -> Json:
-        """Name the endpoints that exist here; the pages of the consent flow are not simulated."""
-        root = request.url_root
-        return {
-            "issuer": root.rstrip("/"),
-            "token_endpoint": f"{root}token",
-            "grant_types_supported": ["refresh_token"],
-            "token_endpoint_auth_methods_supported": ["client_secret_post"],
-        }
 
 
 def _add_control(app: Flask, simulator: GoogleSimulator) -> None:
@@ -69,23 +47,33 @@ def _add_control(app: Flask, simulator: GoogleSimulator) -> None:
     @app.post("/control/mailboxes/<address>/<operation>")
     def operate(address: str, operation: str) -> Json:
         body = _body()
-        operations: dict[str, Callable[[], None]] = {
+        operations: dict[str, Callable[[], Json | None]] = {
             "labels": lambda: simulator.change_labels(address, _id(body), _names(body, "add"), _names(body, "remove")),
             "trash": lambda: simulator.trash(address, _id(body)),
             "untrash": lambda: simulator.untrash(address, _id(body)),
             "delete": lambda: simulator.delete(address, _id(body)),
             "refuse": lambda: simulator.refuse(address, _id(body), _status(body)),
+            "draft": lambda: simulator.save_draft(address, _mail(body), _text(body, "id", "")),
+            "send-draft": lambda: {"message": simulator.send_draft(address, _id(body))},
+            "empty": lambda: simulator.empty(address),
+            "rename-label": lambda: simulator.rename_label(address, _text(body, "label"), _text(body, "name")),
+            "delete-label": lambda: simulator.delete_label(address, _text(body, "label")),
             "expire-history": lambda: simulator.expire_history(address),
             "revoke": lambda: simulator.revoke(address),
         }
         if operation not in operations:
             raise UnknownThing(f"There is no operation {operation!r}; known are {', '.join(operations)} and mails.")
-        operations[operation]()
+        return operations[operation]() or {}
+
+    @app.post("/control/topics/deny")
+    def deny_topic() -> Json:
+        simulator.deny_topic(_text(_body(), "topic"))
         return {}
 
-    @app.put("/control/faults")
-    def set_faults() -> Json:
-        return simulator.set_faults(_body())
+    @app.post("/control/topics/allow")
+    def allow_topic() -> Json:
+        simulator.allow_topic(_text(_body(), "topic"))
+        return {}
 
     @app.get("/control/truth/<address>")
     def truth(address: str) -> Response:
@@ -94,6 +82,24 @@ def _add_control(app: Flask, simulator: GoogleSimulator) -> None:
     @app.get("/control/report")
     def report() -> Json:
         return simulator.report()
+
+
+def _add_hindrances(app: Flask, simulator: GoogleSimulator) -> None:
+    @app.put("/control/faults")
+    def set_faults() -> Json:
+        return simulator.set_faults(_body())
+
+    @app.put("/control/quota")
+    def set_quota() -> Json:
+        return simulator.set_quota(_body())
+
+    @app.put("/control/batch")
+    def set_batch() -> Json:
+        wanted = _body()["batch"]
+        if not isinstance(wanted, bool):
+            raise ControlError("batch must be true or false.")
+        simulator.batch = wanted
+        return {"batch": wanted}
 
 
 class _Body(dict[str, Any]):
@@ -109,9 +115,20 @@ def _body() -> _Body:
 
 
 def _id(body: Json) -> str:
-    value = body["id"]
+    return _text(body, "id")
+
+
+def _text(body: Json, key: str, default: str | None = None) -> str:
+    value = body[key] if default is None else body.get(key, default)
     if not isinstance(value, str):
-        raise ControlError("id must be a string.")
+        raise ControlError(f"{key} must be a string.")
+    return value
+
+
+def _mail(body: Json) -> Json:
+    value = body["mail"]
+    if not isinstance(value, dict):
+        raise ControlError("mail must be a plan.")
     return value
 
 

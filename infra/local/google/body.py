@@ -1,4 +1,4 @@
-"""The first words of a mail's text, which is all that is kept of its body."""
+"""The text of a mail's parts, and its first words."""
 
 from __future__ import annotations
 
@@ -24,15 +24,21 @@ def snippet_of(message: Message) -> str:
         if not part.is_multipart() and part.get_content_maintype() == "text":
             texts.setdefault(part.get_content_subtype(), part)
     if "plain" in texts:
-        return squeeze(_text(texts["plain"]))
+        return squeeze(text_of(texts["plain"], _READ))
     if "html" in texts:
-        return squeeze(_visible(_text(texts["html"])))
+        return squeeze(_visible(text_of(texts["html"], _READ)))
     return ""
 
 
-def _text(part: Message) -> str:
+def content_of(part: Message) -> bytes:
+    """The bytes of a part that has none inside it, whatever they travelled as."""
     payload = part.get_payload(decode=True)
-    raw = payload[:_READ] if isinstance(payload, bytes) else b""
+    return payload if isinstance(payload, bytes) else b""
+
+
+def text_of(part: Message, limit: int | None = None) -> str:
+    """Read a text part, or as many bytes of it, in the charset that it names or else in UTF-8."""
+    raw = content_of(part)[:limit]
     try:
         return raw.decode(str(part.get_content_charset("utf-8")), "replace")
     except (LookupError, ValueError):

@@ -1,208 +1,235 @@
-"""What happens to mailboxes: mail arrives, labels change, mail is deleted; each leaves a history record behind.
+"""What happens to mailboxes: mail arrives, is sent or drafted, labels change, mail is deleted.
 
-History ids grow by irregular steps, as Gmail's do. A change takes effect at once in the truth; in what the API shows it
-takes effect at once too, unless its notification goes out early: then it, and whatever follows it in that mailbox,
-shows only when its time has come.
+Whatever happens to a message leaves a record in the ``Ledger``; renaming a label touches no message and leaves none. A
+draft is a message with DRAFT that has an id of its own beside: each save is a new message under the same draft id.
 """
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
 
+from infra.local.google import labels as labels_of
+from infra.local.google.bodies import pack
 from infra.local.google.chance import digest
 from infra.local.google.errors import UnknownThing
-from infra.local.google.labels import resolve
-from infra.local.google.pushes import CAP_SECONDS, Notice, Pushes
+from infra.local.google.ledger import Entries, Ledger
 from infra.local.google.reading import Mail
-from infra.local.google.state import State, joined, split
+from infra.local.google.state import joined, split
 
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """A mail about to arrive: its labels by id or name, when it was received, how to build it once its id is known."""
+    """A mail about to arrive: its labels by id or name, when it was received, how to build it once its id is known.
+
+    Its thread follows from the mail unless one is named.
+    """
 
     labels: tuple[str, ...]
     received_at: float
     build: Callable[[str], Mail]
+    thread: str = ""
 
 
 class Mailbox:
     """One mailbox within one transaction. Raises ``UnknownThing`` for what does not exist."""
 
-    def __init__(self, state: State, db: sqlite3.Connection, pushes: Pushes, seed: int, address: str, now: float):
-        self._state = state
+    def __init__(self, db: sqlite3.Connection, ledger: Ledger, address: str):
         self._db = db
-        self._pushes = pushes
-        self._seed = seed
-        self._now = now
+        self._ledger = ledger
+        self._seed = ledger.constants.seed
+        self.now = ledger.now
         self.address = address
-        self.row = find_mailbox(db, address)
-        reveal(state, db, address, now)
 
-    def add(self, arrival: Arrival, silent: bool) -> str:
-        """A mail arrives; ``silent`` means that it was there all along: no history record, no notification."""
-        ordinal = self._step("ordinal", 1)
+    def add(self, arrival: Arrival, silent: bool = False, draft: str = "") -> str:
+        """A mail arrives; ``silent`` means that it was there all along: no history record, no notification.
+
+        With DRAFT it is a draft: a new one, or the new content of ``draft``.
+        """
+        ordinal = self._ledger.step("ordinal", 1)
         message_id = digest(self._seed, self.address, "message", ordinal)[:8].hex()
         mail = arrival.build(message_id)
-        thread = self._thread(mail.thread_keys, message_id)
-        labels = joined(resolve(self._db, self.address, arrival.labels))
-        self._db.execute(
+        thread = self._thread(arrival.thread, mail, message_id)
+        labels = labels_of.resolve(self._db, self.address, arrival.labels)
+        stored = joined(labels)
+        history = self._ledger.pass_silently() if silent else 0
+        row = self._db.execute(
             "INSERT INTO messages (address, id, thread, received, history, labels, alive, shown_labels, shown,"
-            " mime_type, size, headers, truth) VALUES (?, ?, ?, ?, 0, ?, 1, ?, 0, ?, ?, ?, ?)",
+            " mime_type, size, headers, truth) VALUES (?, ?, ?, ?, ?, ?, 1, ?, ?, ?, ?, ?, ?)",
             (
-                self.address, message_id, thread, int(arrival.received_at * 1000), labels, labels, mail.mime_type,
-                mail.size, orjson.dumps([{"name": name, "value": value} for name, value in mail.headers]),
+                self.address, message_id, thread, int(arrival.received_at * 1000), history, stored, stored, silent,
+                mail.mime_type, len(mail.raw), orjson.dumps([{"name": name, "value": value} for name, value in mail.headers]),
                 orjson.dumps(mail.truth),
             ),
-        )  # fmt: skip
-        if silent:
-            self._show_silently(message_id)
-        else:
-            self._change(message_id, thread, labels, {"messagesAdded": [{}]})
+        ).lastrowid  # fmt: skip
+        self._db.execute("INSERT INTO bodies VALUES (?, ?)", (row, pack(mail.raw)))
+        if "DRAFT" in labels:
+            self._name_draft(message_id, draft)
+        if not silent:
+            self._ledger.record(message_id, thread, stored, {"messagesAdded": [{}]})
         return message_id
 
     def relabel(self, message_id: str, add: Sequence[str], remove: Sequence[str]) -> None:
         """Add and remove labels (by id or name); TRASH and SPAM are labels too. No difference, no change."""
-        message = self._message(message_id)
+        message = self.message(message_id)
         before = set(split(message["labels"]))
-        gone = before & resolve(self._db, self.address, remove)
-        new = resolve(self._db, self.address, add) - before
+        gone = before & labels_of.resolve(self._db, self.address, remove)
+        new = labels_of.resolve(self._db, self.address, add) - before
         if not gone and not new:
             return
         after = joined((before - gone) | new)
         self._db.execute(
             "UPDATE messages SET labels = ? WHERE address = ? AND id = ?", (after, self.address, message_id)
         )
-        arrays: dict[str, list[dict[str, Any]]] = {}
+        if "DRAFT" in gone:
+            self._drop_draft(message_id)
+        elif "DRAFT" in new:
+            self._name_draft(message_id, "")
+        entries: Entries = {}
         if new:
-            arrays["labelsAdded"] = [{"labelIds": sorted(new)}]
+            entries["labelsAdded"] = [{"labelIds": sorted(new)}]
         if gone:
-            arrays["labelsRemoved"] = [{"labelIds": sorted(gone)}]
-        self._change(message_id, message["thread"], after, arrays)
+            entries["labelsRemoved"] = [{"labelIds": sorted(gone)}]
+        self._ledger.record(message_id, message["thread"], after, entries)
+
+    def trash(self, message_id: str) -> None:
+        """A message goes to the trash and leaves the inbox."""
+        self.relabel(message_id, ["TRASH"], ["INBOX"])
+
+    def untrash(self, message_id: str) -> None:
+        """A message leaves the trash for the inbox."""
+        self.relabel(message_id, ["INBOX"], ["TRASH"])
 
     def delete(self, message_id: str) -> None:
         """A mail is gone for good; only its id is remembered."""
-        message = self._message(message_id)
+        message = self.message(message_id)
         self._db.execute("UPDATE messages SET alive = 0 WHERE address = ? AND id = ?", (self.address, message_id))
-        self._change(message_id, message["thread"], message["labels"], {"messagesDeleted": [{}]})
+        self._drop_draft(message_id)
+        self._ledger.record(message_id, message["thread"], message["labels"], {"messagesDeleted": [{}]})
+
+    def delete_all(self) -> None:
+        """Every mail is gone for good, one record each."""
+        for message_id in self._ids("1"):
+            self.delete(message_id)
+
+    def save_draft(self, draft: str, arrival: Arrival) -> str:
+        """A draft gets new content: its message is deleted and another one takes its place in the same thread."""
+        old = self.drafted(draft)
+        arrival = replace(arrival, thread=arrival.thread or self.message(old)["thread"])
+        self.delete(old)
+        return self.add(arrival, draft=draft)
+
+    def send_draft(self, draft: str) -> str:
+        """A draft becomes a sent message under the message id that it has; the draft id is gone. Answers the former."""
+        message_id = self.drafted(draft)
+        truth = orjson.loads(self.message(message_id)["truth"])
+        self.relabel(message_id, sent_labels(self.address, truth), ["DRAFT"])
+        return message_id
+
+    def drafted(self, draft: str) -> str:
+        """The id of the message that holds a draft's content."""
+        row = self._db.execute(
+            "SELECT message FROM drafts WHERE address = ? AND id = ?", (self.address, draft)
+        ).fetchone()
+        if row is None:
+            raise UnknownThing(f"There is no draft {draft!r}.")
+        return str(row["message"])
+
+    def draft_of(self, message_id: str) -> str:
+        """The draft id that a message has."""
+        row = self._db.execute(
+            "SELECT id FROM drafts WHERE address = ? AND message = ?", (self.address, message_id)
+        ).fetchone()
+        if row is None:
+            raise UnknownThing(f"The message {message_id!r} is no draft.")
+        return str(row["id"])
+
+    def create_label(self, name: str, look: dict[str, Any]) -> str:
+        """A person's label; answers its id. Raises ``ControlError`` where there is one of that name."""
+        labels_of.require_free(self._db, self.address, name)
+        label = labels_of.create(self._db, self.address, name)
+        labels_of.change(self._db, self.address, label, name, look)
+        return label
+
+    def rename_label(self, label: str, name: str, look: dict[str, Any] | None = None) -> None:
+        """A person's label (by id or name) gets another name; no message changes, so no record says so."""
+        row = labels_of.find(self._db, self.address, label)
+        labels_of.change(self._db, self.address, row["id"], name, orjson.loads(row["look"]) if look is None else look)
+
+    def delete_label(self, label: str) -> None:
+        """A person's label (by id or name) is gone, and every message loses it."""
+        label_id = str(labels_of.find(self._db, self.address, label)["id"])
+        for message_id in self._ids("instr(labels, ?) > 0", f",{label_id},"):
+            self.relabel(message_id, (), [label_id])
+        labels_of.remove(self._db, self.address, label_id)
 
     def refuse(self, message_id: str, status: int) -> None:
         """From now on reading this mail answers an HTTP status; 0 lifts it."""
-        self._message(message_id)
+        self.message(message_id)
         self._db.execute(
             "UPDATE messages SET refused = ? WHERE address = ? AND id = ?", (status, self.address, message_id)
         )
 
     def forget_history(self) -> None:
         """Every cursor older than now is too old."""
-        shown = find_mailbox(self._db, self.address)["shown"]
-        self._db.execute("UPDATE mailboxes SET oldest = shown WHERE address = ?", (self.address,))
-        self._db.execute("DELETE FROM history WHERE address = ? AND id <= ?", (self.address, shown))
+        self._ledger.forget()
 
-    def _message(self, message_id: str) -> sqlite3.Row:
+    def has(self, message_id: str) -> bool:
+        """Whether there is such a message."""
+        return bool(self._ids("id = ?", message_id))
+
+    def message(self, message_id: str) -> sqlite3.Row:
+        """What is true of a message now (id, thread, labels, truth), whatever the API shows yet."""
         row: sqlite3.Row | None = self._db.execute(
-            "SELECT thread, labels FROM messages WHERE address = ? AND id = ? AND alive = 1", (self.address, message_id)
+            "SELECT id, thread, labels, truth FROM messages WHERE address = ? AND id = ? AND alive = 1",
+            (self.address, message_id),
         ).fetchone()
         if row is None:
             raise UnknownThing(f"There is no message {message_id!r}.")
         return row
 
-    def _step(self, counter: str, by: int) -> int:
-        row = self._db.execute(
-            f"UPDATE mailboxes SET {counter} = {counter} + ? WHERE address = ? RETURNING {counter}", (by, self.address)
+    def thread(self, thread: str) -> list[str]:
+        """The ids of a thread's messages, oldest first."""
+        ids = self._ids("thread = ?", thread)
+        if not ids:
+            raise UnknownThing(f"There is no thread {thread!r}.")
+        return ids
+
+    def _ids(self, condition: str, *values: str) -> list[str]:
+        rows = self._db.execute(
+            f"SELECT id FROM messages WHERE address = ? AND alive = 1 AND {condition} ORDER BY received, id",
+            (self.address, *values),
         )
-        return int(row.fetchone()[0])
+        return [row["id"] for row in rows]
 
-    def _thread(self, keys: Sequence[str], message_id: str) -> str:
-        for key in keys:
-            self._db.execute("INSERT OR IGNORE INTO threads VALUES (?, ?, ?)", (self.address, key, message_id))
-            row = self._db.execute("SELECT thread FROM threads WHERE address = ? AND key = ?", (self.address, key))
-            return str(row.fetchone()[0])
-        return message_id
+    def _thread(self, named: str, mail: Mail, message_id: str) -> str:
+        """The thread of a new message: the named one, else the first that one of its keys leads to, else its own."""
+        keys = (*mail.thread_keys, mail.own_key)  # its own id as well: an answer may have come before it
+        known = next(filter(None, map(self._known_thread, keys)), "")
+        thread = named or known or message_id
+        for key in dict.fromkeys((*mail.thread_keys[:1], mail.own_key)):
+            if key:
+                self._db.execute("INSERT OR IGNORE INTO threads VALUES (?, ?, ?)", (self.address, key, thread))
+        return thread
 
-    def _next_history(self) -> int:
-        history = find_mailbox(self._db, self.address)["history"]
-        return self._step("history", 1 + digest(self._seed, self.address, "gap", history)[0] % 23)
+    def _known_thread(self, key: str) -> str:
+        row = self._db.execute("SELECT thread FROM threads WHERE address = ? AND key = ?", (self.address, key))
+        found = row.fetchone()
+        return "" if found is None else str(found["thread"])
 
-    def _show_silently(self, message_id: str) -> None:
-        history = self._next_history()
-        self._db.execute(
-            "UPDATE messages SET history = ?, shown = 1 WHERE address = ? AND id = ?",
-            (history, self.address, message_id),
-        )
-        if self.address not in self._state.hidden_until:
-            self._db.execute("UPDATE mailboxes SET shown = ? WHERE address = ?", (history, self.address))
+    def _name_draft(self, message_id: str, draft: str) -> None:
+        draft = draft or f"r{int.from_bytes(digest(self._seed, self.address, 'draft', message_id)[:8], 'big')}"
+        self._db.execute("INSERT INTO drafts VALUES (?, ?, ?)", (self.address, draft, message_id))
 
-    def _change(self, message_id: str, thread: str, labels: str, arrays: dict[str, list[dict[str, Any]]]) -> None:
-        history = self._next_history()
-        visible = self._now + self._notify(history, split(labels))
-        earlier = self._db.execute(
-            "SELECT MAX(visible) FROM history WHERE address = ?"
-            " AND id > (SELECT shown FROM mailboxes WHERE address = ?)",
-            (self.address, self.address),
-        ).fetchone()[0]
-        visible = max(visible, earlier or 0.0)
-        message: dict[str, Any] = {"id": message_id, "threadId": thread}
-        record: dict[str, Any] = {"id": str(history), "messages": [message]}
-        detailed = message | ({"labelIds": split(labels)} if labels else {})
-        record |= {name: [{"message": detailed} | entry for entry in entries] for name, entries in arrays.items()}
-        self._db.execute(
-            "INSERT INTO history VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (self.address, history, message_id, joined(set(arrays)), labels, orjson.dumps(record), visible),
-        )
-        self._db.execute(
-            "UPDATE messages SET changed = ?, visible = ? WHERE address = ? AND id = ?",
-            (self._now, visible, self.address, message_id),
-        )
-        if visible <= self._now:
-            reveal(self._state, self._db, self.address, self._now, known_due=True)
-        else:
-            self._state.hidden_until.setdefault(self.address, visible)
-
-    def _notify(self, history: int, labels: Sequence[str]) -> float:
-        """Ring, if anyone listens; answer by how many seconds the change lags behind the ringing."""
-        row = find_mailbox(self._db, self.address)
-        if row["topic"] is None or row["watch_until"] <= self._now:
-            return 0.0
-        wanted = set(orjson.loads(row["watch_labels"]))
-        if wanted and bool(wanted & set(labels)) == bool(row["watch_exclude"]):
-            return 0.0
-        if 0 <= self._now - row["last_push"] < CAP_SECONDS:
-            self._pushes.throttle()
-            return 0.0
-        self._db.execute("UPDATE mailboxes SET last_push = ? WHERE address = ?", (self._now, self.address))
-        return self._pushes.announce(Notice(row["topic"], self.address, history), self._now)
+    def _drop_draft(self, message_id: str) -> None:
+        self._db.execute("DELETE FROM drafts WHERE address = ? AND message = ?", (self.address, message_id))
 
 
-def find_mailbox(db: sqlite3.Connection, address: str) -> sqlite3.Row:
-    """Read a mailbox's row. Raises ``UnknownThing``."""
-    row: sqlite3.Row | None = db.execute("SELECT * FROM mailboxes WHERE address = ?", (address,)).fetchone()
-    if row is None:
-        raise UnknownThing(f"There is no mailbox {address!r}.")
-    return row
-
-
-def reveal(state: State, db: sqlite3.Connection, address: str, now: float, known_due: bool = False) -> None:
-    """Show the changes whose time has come, in the order of their history ids."""
-    if not known_due and state.hidden_until.get(address, now + 1) > now:
-        return
-    rows = db.execute(
-        "SELECT id, message, types, labels, visible FROM history WHERE address = ? AND id >"
-        " (SELECT shown FROM mailboxes WHERE address = ?) ORDER BY id",
-        (address, address),
-    ).fetchall()
-    state.hidden_until.pop(address, None)
-    for row in rows:
-        if row["visible"] > now:
-            state.hidden_until[address] = row["visible"]
-            break
-        db.execute(
-            "UPDATE messages SET history = ?, shown = ?, shown_labels = ? WHERE address = ? AND id = ?",
-            (row["id"], "messagesDeleted" not in row["types"], row["labels"], address, row["message"]),
-        )
-        db.execute("UPDATE mailboxes SET shown = ? WHERE address = ?", (row["id"], address))
+def sent_labels(address: str, truth: dict[str, Any]) -> list[str]:
+    """The labels of a sent mail: one to oneself is in the inbox, too, and unread."""
+    recipients = {person.lower() for name in ("to", "cc", "bcc") for person in truth[name]}
+    return ["SENT", "INBOX", "UNREAD"] if address.lower() in recipients else ["SENT"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -18,40 +18,51 @@ from infra.local.google.errors import GoogleError
 
 @dataclass(frozen=True, slots=True)
 class MessagesPage:
-    """Where a walk through messages stands: behind this time (milliseconds) and id, going back in time."""
+    """Where a walk through messages stands: behind this time (milliseconds) and id, going back in time.
 
+    ``kind`` is what is listed by them: messages, threads or drafts.
+    """
+
+    kind: str
     labels: tuple[str, ...]
     everything: bool
     received: int | None = None
     id: str = ""
 
     @classmethod
-    def parse(cls, token: str, labels: Sequence[str], everything: bool) -> MessagesPage:
+    def parse(cls, token: str, kind: str, labels: Sequence[str], everything: bool) -> MessagesPage:
         """Read a token. Raises ``GoogleError`` 400."""
+        begun = cls(kind, tuple(labels), everything)
         if not token:
-            return cls(tuple(labels), everything)
+            return begun
         match _opened(token):
-            case ["m", list(of), bool(whole), int(received), str(last)] if of == list(labels) and whole == everything:
-                return cls(tuple(labels), everything, received, last)
+            case [str(of), list(which), bool(whole), int(received), str(last)]:
+                if (of, which, whole) == (kind, list(labels), everything):
+                    return replace(begun, received=received, id=last)
         raise _invalid()
 
     def after(self, received: int, message_id: str) -> str:
         """The token that continues behind a message."""
-        return _sealed(["m", list(self.labels), self.everything, received, message_id])
+        return _sealed([self.kind, list(self.labels), self.everything, received, message_id])
 
-    def condition(self, address: str) -> tuple[str, list[Any]]:
-        """SQL that selects what is left of the walk."""
-        where = "address = ? AND shown = 1"
-        values: list[Any] = [address]
+    def condition(self, address: str, table: str = "") -> tuple[str, list[Any]]:
+        """SQL that selects what is left of the walk; ``table`` is a prefix of the columns, such as ``m.``."""
+        where, values = self.fitting(address, table)
         if self.received is not None:
-            where += " AND (received, id) < (?, ?)"
+            where += f" AND ({table}received, {table}id) < (?, ?)"
             values += [self.received, self.id]
+        return where, values
+
+    def fitting(self, address: str, table: str = "") -> tuple[str, list[Any]]:
+        """SQL that selects every message of the whole walk."""
+        where = f"{table}address = ? AND {table}shown = 1"
+        values: list[Any] = [address]
         for label in self.labels:
-            where += " AND instr(shown_labels, ?) > 0"
+            where += f" AND instr({table}shown_labels, ?) > 0"
             values.append(f",{label},")
         if not self.everything:
-            for label in {"SPAM", "TRASH"} - set(self.labels):
-                where += f" AND instr(shown_labels, ',{label},') = 0"
+            for label in sorted({"SPAM", "TRASH"} - set(self.labels)):
+                where += f" AND instr({table}shown_labels, ',{label},') = 0"
         return where, values
 
 

@@ -7,19 +7,24 @@ later waits in memory: a killed process loses it, which is one more way to lose 
 from __future__ import annotations
 
 import heapq
+import json
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-import orjson
-
 from infra.local.google.chance import draw
 from infra.local.google.errors import ControlError
 
 CAP_SECONDS = 1.0
 REORDER_HOLD_SECONDS = 2.0
+_FATES = {
+    "drop": ("dropped", "push dropped"), "duplicate": ("duplicated", "push doubled"), "delay": ("delayed", "push late"),
+    "reorder": ("reordered", "push out of order"), "early": ("early", "push before its change shows"),
+}  # fmt: skip
+"""Which counter and which words belong to each fault."""
+
 _COUNTERS = ("wanted", "sent", "dropped", "duplicated", "delayed", "reordered", "early", "throttled", "failed")
 
 
@@ -64,7 +69,8 @@ class Notice:
     @property
     def data(self) -> bytes:
         """The payload: who and up to where, nothing else."""
-        return orjson.dumps({"emailAddress": self.address, "historyId": self.history})
+        # Python's own writer, because orjson's knows no integers beyond 64 bits, and history ids may be longer.
+        return json.dumps({"emailAddress": self.address, "historyId": self.history}, separators=(",", ":")).encode()
 
 
 class Pushes:
@@ -144,6 +150,15 @@ class Pushes:
         """What became of the notifications since the process started."""
         with self._lock:
             return {name: self._counts[name] for name in _COUNTERS}
+
+    def fates(self) -> dict[str, int]:
+        """How often each fault fired since the process started, by readable label; those in the plan are there with 0."""
+        with self._lock:
+            return {
+                label: self._counts[counter]
+                for fault, (counter, label) in _FATES.items()
+                if self._counts[counter] or getattr(self.faults, fault)
+            }
 
     def _struck(self, fault: str, probability: float, notice: Notice) -> bool:
         return draw(self.faults.seed, fault, notice.address, notice.history) < probability

@@ -1,7 +1,7 @@
-"""A mail as the simulator keeps it: the headers it will serve, and the truth that a faithful client should arrive at.
+"""A mail as the simulator keeps it: its bytes, the headers it will serve, and the truth that a faithful client reads.
 
 For a planned mail the truth is the plan. For an imported one it is what Python's email package reads from the bytes,
-however broken they are. Bodies are not kept, only a snippet, so that a hundred thousand mails fit on any disk.
+however broken they are.
 
 How the truth is to be compared, field by field, is in ``canonical``: ``same_text`` for subject, snippet and every
 value of ``headers`` (``same_headers``), equality for the rest. In ``headers`` of a planned mail the values of From, To,
@@ -32,23 +32,29 @@ KEPT_HEADERS = (
     "List-Unsubscribe", "Auto-Submitted",
 )  # fmt: skip
 _MAX_HEAD = 2 * 1024 * 1024
+_MAX_ANCESTORS = 50
 
 
 @dataclass(frozen=True, slots=True)
 class Mail:
-    """What is stored of one mail; ``thread_keys`` name its conversation, most telling first."""
+    """What is stored of one mail.
 
+    ``thread_keys`` may lead to the conversation that it belongs to, most telling first; by ``own_key`` later mail finds
+    its conversation ('' where it has no Message-ID).
+    """
+
+    raw: bytes
     headers: tuple[tuple[str, str], ...]
     truth: dict[str, Any]
     mime_type: str
-    size: int
     thread_keys: tuple[str, ...]
+    own_key: str
 
 
 def from_plan(plan: Plan, message_id: str, chance: random.Random) -> Mail:
     """Render a plan and keep what was meant."""
     raw = render(plan, message_id, chance)
-    served = _served(_parse(raw))
+    served = served_headers(parse(raw))
     extra = {_canonical_name(name): value for name, value in plan.headers}
     meant = {
         "From": _shown([plan.sender]),
@@ -69,7 +75,7 @@ def from_plan(plan: Plan, message_id: str, chance: random.Random) -> Mail:
         "headers": {name: meant[name] for name in KEPT_HEADERS if meant.get(name)},
     }
     keys = (f"plan:{plan.thread}",) if plan.thread is not None else ()
-    return Mail(tuple(served), truth, "text/plain", len(raw), keys)
+    return Mail(raw, tuple(served), truth, "text/plain", keys, f"mid:{meant['Message-ID']}")
 
 
 def from_raw(raw: bytes) -> Mail:
@@ -89,14 +95,14 @@ def date_of(raw: bytes) -> float | None:
     """The time that a mail's Date header names, None where it has no usable one. Raises ``UnreadableMail``."""
     try:
         message = BytesHeaderParser(policy=compat32).parsebytes(raw[:_MAX_HEAD])
-        return _date(next((value for name, value in _served(message) if name.lower() == "date"), ""))
+        return _date(next((value for name, value in served_headers(message) if name.lower() == "date"), ""))
     except Exception as error:
         raise UnreadableMail(f"Its header cannot be parsed: {type(error).__name__}.") from error
 
 
 def _read(raw: bytes) -> Mail:
-    message = _parse(raw)
-    served = _served(message)
+    message = parse(raw)
+    served = served_headers(message)
     if not served:
         raise UnreadableMail("It has no header, so it is not a mail.")
     if sum(len(name) + len(value) for name, value in served) > _MAX_HEAD:
@@ -114,14 +120,18 @@ def _read(raw: bytes) -> Mail:
         "snippet": snippet_of(message),
         "headers": _kept(served),
     }
-    return Mail(tuple(served), truth, message.get_content_type(), len(raw), _thread_keys(first))
+    own = first.get("Message-ID", "").split()[:1]
+    return Mail(
+        raw, tuple(served), truth, message.get_content_type(), _thread_keys(first), f"mid:{own[0]}" if own else ""
+    )
 
 
-def _parse(raw: bytes) -> Message:
+def parse(raw: bytes) -> Message:
+    """Take a mail apart, as far as it can be."""
     return BytesParser(policy=compat32).parsebytes(raw)
 
 
-def _served(message: Message) -> list[tuple[str, str]]:
+def served_headers(message: Message) -> list[tuple[str, str]]:
     """Header names and values as Gmail serves them: still encoded, line breaks taken out, valid Unicode."""
     return [
         (_unicode(name), _unicode(value).replace("\r", "").replace("\n", "")) for name, value in message.raw_items()
@@ -166,8 +176,10 @@ def _shown(people: Sequence[Person]) -> str:
 
 def _thread_keys(first: dict[str, str]) -> tuple[str, ...]:
     named = first.get("X-GM-THRID", "").strip()
-    ancestors = f"{first.get('References', '')} {first.get('In-Reply-To', '')} {first.get('Message-ID', '')}".split()
-    return (*((f"thrid:{named}",) if named else ()), *(f"mid:{key}" for key in ancestors[:1]))
+    if named:
+        return (f"thrid:{named}",)
+    ancestors = f"{first.get('References', '')} {first.get('In-Reply-To', '')}".split()
+    return tuple(f"mid:{key}" for key in dict.fromkeys(ancestors[:_MAX_ANCESTORS]))
 
 
 def _date(value: str) -> float | None:

@@ -23,7 +23,16 @@ CREATE TABLE IF NOT EXISTS mailboxes (
     watch_exclude INTEGER NOT NULL DEFAULT 0, last_push REAL NOT NULL DEFAULT -1,
     tokens INTEGER NOT NULL DEFAULT 0);
 CREATE TABLE IF NOT EXISTS tokens (
-    token TEXT PRIMARY KEY, address TEXT NOT NULL, kind TEXT NOT NULL, expires_at REAL);
+    token TEXT PRIMARY KEY, address TEXT NOT NULL, kind TEXT NOT NULL, expires_at REAL, client TEXT NOT NULL,
+    scopes TEXT NOT NULL, code TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS grants (
+    address TEXT NOT NULL, client TEXT NOT NULL, scopes TEXT NOT NULL, offline INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (address, client)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS codes (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, code TEXT UNIQUE, address TEXT NOT NULL, client TEXT NOT NULL,
+    scopes TEXT NOT NULL, asked BLOB NOT NULL, until REAL NOT NULL, used INTEGER NOT NULL DEFAULT 0);
+CREATE TABLE IF NOT EXISTS consent_pages (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT UNIQUE, asked BLOB NOT NULL, until REAL NOT NULL);
 CREATE TABLE IF NOT EXISTS messages (
     address TEXT NOT NULL, id TEXT NOT NULL, thread TEXT NOT NULL, received INTEGER NOT NULL, history INTEGER NOT NULL,
     labels TEXT NOT NULL, alive INTEGER NOT NULL, shown_labels TEXT NOT NULL, shown INTEGER NOT NULL,
@@ -31,17 +40,30 @@ CREATE TABLE IF NOT EXISTS messages (
     refused INTEGER NOT NULL DEFAULT 0, changed REAL, visible REAL);
 CREATE UNIQUE INDEX IF NOT EXISTS messages_by_id ON messages (address, id);
 CREATE INDEX IF NOT EXISTS messages_by_age ON messages (address, received DESC, id DESC) WHERE shown = 1;
+CREATE INDEX IF NOT EXISTS messages_by_thread ON messages (thread, address);
+CREATE TABLE IF NOT EXISTS bodies (message INTEGER PRIMARY KEY, raw BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS drafts (
+    address TEXT NOT NULL, id TEXT NOT NULL, message TEXT NOT NULL, PRIMARY KEY (address, id)) WITHOUT ROWID;
+CREATE UNIQUE INDEX IF NOT EXISTS drafts_by_message ON drafts (address, message);
 CREATE TABLE IF NOT EXISTS history (
     address TEXT NOT NULL, id INTEGER NOT NULL, message TEXT NOT NULL, types TEXT NOT NULL, labels TEXT NOT NULL,
     body BLOB NOT NULL, visible REAL NOT NULL, PRIMARY KEY (address, id)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS threads (
     address TEXT NOT NULL, key TEXT NOT NULL, thread TEXT NOT NULL, PRIMARY KEY (address, key)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS labels (
-    address TEXT NOT NULL, id TEXT NOT NULL, name TEXT NOT NULL, PRIMARY KEY (address, id)) WITHOUT ROWID;
-CREATE UNIQUE INDEX IF NOT EXISTS labels_by_name ON labels (address, name);
+    address TEXT NOT NULL, id TEXT NOT NULL, name TEXT NOT NULL, look BLOB NOT NULL DEFAULT '{}',
+    gone INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (address, id)) WITHOUT ROWID;
+CREATE UNIQUE INDEX IF NOT EXISTS labels_by_name ON labels (address, name) WHERE gone = 0;
 CREATE TABLE IF NOT EXISTS unreadable (address TEXT NOT NULL, name TEXT NOT NULL, reason TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value BLOB NOT NULL);
 """
+
+
+_VERSION = 2
+
+
+class OtherVersion(Exception):
+    """The file was made by another version of the simulator."""
 
 
 class State:
@@ -54,8 +76,16 @@ class State:
         self._db.execute("PRAGMA journal_mode=WAL")
         # A killed process loses nothing this way; only a power cut could, and then the laptop's demo starts over.
         self._db.execute("PRAGMA synchronous=OFF")
-        self._db.executescript(_SCHEMA)
+        self._refuse_other_versions()
+        self._db.executescript(f"{_SCHEMA}; PRAGMA user_version = {_VERSION}")
         self.hidden_until = self._hidden()
+
+    def _refuse_other_versions(self) -> None:
+        """Refuse a file whose tables are not ours: a wrong column would only be found in the middle of something."""
+        version = self._db.execute("PRAGMA user_version").fetchone()[0]
+        if version != _VERSION and self._db.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0]:
+            self._db.close()
+            raise OtherVersion
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:

@@ -1,20 +1,23 @@
-"""The Gmail API over HTTP, straight on WSGI: requests in, Google's JSON out.
+"""The Gmail API over HTTP, straight on WSGI: requests in, Google's JSON out, unless a fault or the quota says otherwise.
 
 It stands before Flask because a backfill asks for every single message; routing here costs a few microseconds. Partial
-responses and batches work as described.
+responses and batches work as described. A call passes, in this order: its token, the limit of calls at one time, faults,
+its price, the method itself. What the plan wants of the token endpoint happens here too; that endpoint itself, like
+everything else, is the application's behind.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from http import HTTPStatus
+from functools import partial
 from typing import TYPE_CHECKING
 
 import orjson
 
+from infra.local.google.answers import NOTHING, Answer, send, take
 from infra.local.google.batch import run_batch
-from infra.local.google.errors import GoogleError
+from infra.local.google.errors import HTML, GoogleError, page
+from infra.local.google.faults import Fired
 from infra.local.google.fields import select
 from infra.local.google.routes import ROOT, Asked, Call, find
 from infra.local.google.simulator import GoogleSimulator
@@ -23,39 +26,41 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 _BATCH = ("/batch", "/batch/gmail/v1")
-_MAX_BODY = 1 << 20
+_TOKEN = "/token"  # noqa: S105 - a path
+_MAX_BODY = 32 << 20
+_TOKEN_ERRORS = {400: "invalid_request", 401: "invalid_client", 403: "access_denied", 429: "rate_limit_exceeded"}
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """One response."""
+def answer(simulator: GoogleSimulator, call: Call, flight: list[str], inner: bool = False) -> Answer:
+    """Answer one call of the Gmail API; never raises ``GoogleError``.
 
-    code: int
-    body: bytes
-    content_type: str = "application/json; charset=UTF-8"
-
-    @property
-    def status(self) -> str:
-        """The status line behind the protocol's version."""
-        try:
-            return f"{self.code} {HTTPStatus(self.code).phrase}"
-        except ValueError:
-            return f"{self.code} Unknown"
-
-
-def answer(simulator: GoogleSimulator, call: Call) -> Answer:
-    """Answer one call of the Gmail API; never raises ``GoogleError``."""
+    ``flight`` collects the places that the call takes; whoever sends the answer gives them back. ``inner``: the call is
+    a part of a batch.
+    """
+    fired: Fired | None = None
     try:
         route, user, query = find(call)
         simulator.count_request(route.name)
-        address = simulator.accounts.owner(call.authorization, user)
+        address = simulator.accounts.owner(call.authorization, user, route.name, query)
+        if simulator.quota.concurrency is not None:
+            simulator.quota.enter(address, flight)
+        if simulator.faults.active:
+            age = partial(simulator.age, address, call.target) if route.name == "users.messages.get" else None
+            fired = simulator.faults.strike(route.name, inner, "pageToken" in query, age)
+            if fired is not None and (spoiled := _instead(simulator, fired)) is not None:
+                return spoiled
+        if simulator.quota.profile is not None:
+            simulator.quota.charge(address, route.name)
         result = route.run(Asked(simulator.gmail, address, query, call))
-        if result is None:
-            return Answer(204, b"")
         mask = query.get("fields")
-        return Answer(200, orjson.dumps(select(result, mask[0]) if mask else result))
+        response = (
+            Answer(204, b"")
+            if result is None
+            else Answer(200, orjson.dumps(select(result, mask[0]) if mask else result))
+        )
     except GoogleError as error:
-        return Answer(error.code, orjson.dumps(error.body))
+        response = Answer.of(error)
+    return response if fired is None else _afterwards(response, fired)
 
 
 class GmailEndpoint:
@@ -66,14 +71,13 @@ class GmailEndpoint:
         self._behind = behind
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        """Serve one request."""
+        """Serve one request. Raises ``ConnectionCut`` where the plan wants the connection to break."""
         path: str = environ.get("PATH_INFO", "")
         batch = path in _BATCH and environ["REQUEST_METHOD"] == "POST"
         if not batch and not path.startswith(ROOT):
+            if path == _TOKEN and self._simulator.faults.active and environ["REQUEST_METHOD"] == "POST":
+                return send(self._token(environ), start_response)
             return self._behind(environ, start_response)
-        latency = self._simulator.pushes.faults.latency
-        if latency:
-            self._simulator.clock.sleep(latency)
         length = int(environ.get("CONTENT_LENGTH") or 0)
         call = Call(
             environ["REQUEST_METHOD"],
@@ -81,25 +85,66 @@ class GmailEndpoint:
             environ.get("HTTP_AUTHORIZATION", ""),
             environ["wsgi.input"].read(min(length, _MAX_BODY)) if length else b"",
         )
-        if batch:
-            response = self._batch(call, environ.get("CONTENT_TYPE", ""), environ.get("SCRIPT_NAME", ""))
-        else:
-            response = answer(self._simulator, call)
-        start_response(
-            response.status, [("Content-Type", response.content_type), ("Content-Length", str(len(response.body)))]
-        )
-        return [response.body]
-
-    def _batch(self, call: Call, content_type: str, mount: str) -> Answer:
-        self._simulator.count_request("batch")
-
-        def part(verb: str, target: str, authorization: str, body: bytes) -> tuple[str, bytes]:
-            target = target.removeprefix(mount)  # parts name whole paths, as seen from outside
-            response = answer(self._simulator, Call(verb, target, authorization or call.authorization, body))
-            return response.status, response.body
-
+        flight: list[str] = []
         try:
-            body, kind = run_batch(call.body, content_type, part)
+            if batch:
+                response = self._batch(call, environ.get("CONTENT_TYPE", ""), environ.get("SCRIPT_NAME", ""), flight)
+            else:
+                response = answer(self._simulator, call, flight)
+            latency = self._simulator.pushes.faults.latency
+            if latency:
+                self._simulator.clock.sleep(latency)  # with its places still taken: the client is waiting
+        finally:
+            if flight:
+                self._simulator.quota.leave(flight)
+        return send(response, start_response)
+
+    def _batch(self, call: Call, content_type: str, mount: str, flight: list[str]) -> Answer:
+        simulator = self._simulator
+        simulator.count_request("batch")
+        if not simulator.batch:
+            return Answer(404, page(404, "Not Found"), HTML)
+
+        def part(verb: str, target: str, authorization: str, body: bytes) -> Answer:
+            target = target.removeprefix(mount)  # parts name whole paths, as seen from outside
+            return answer(simulator, Call(verb, target, authorization or call.authorization, body), flight, inner=True)
+
+        faults = simulator.faults
+        fired = faults.strike("batch", inner=False) if faults.active else None
+        if fired is not None and (spoiled := _instead(simulator, fired)) is not None:
+            return spoiled
+        try:
+            body, kind = run_batch(call.body, content_type, part, faults.reshape if faults.active else list)
         except GoogleError as error:
-            return Answer(error.code, orjson.dumps(error.body))
-        return Answer(200, body, kind)
+            return Answer.of(error)
+        response = Answer(200, body, kind)
+        return response if fired is None else _afterwards(response, fired)
+
+    def _token(self, environ: WSGIEnvironment) -> Answer:
+        """The token endpoint's answer, with what the plan wants of it; errors have the shape of RFC 6749."""
+        fired = self._simulator.faults.strike("token", inner=False)
+        if fired is None:
+            return take(self._behind, environ)
+        spoiled = _instead(self._simulator, fired)
+        if spoiled is None:
+            return _afterwards(take(self._behind, environ), fired)
+        self._simulator.count_request("token")
+        if spoiled is NOTHING:
+            return spoiled
+        error = fired.rule.reason or _TOKEN_ERRORS.get(spoiled.code, "internal_failure")
+        body = {"error": error, "error_description": "The simulator was told to refuse this call."}
+        return Answer(spoiled.code, orjson.dumps(body), headers=spoiled.headers)
+
+
+def _instead(simulator: GoogleSimulator, fired: Fired) -> Answer | None:
+    """What a fault answers in place of the call; None if the call is to be carried out."""
+    if fired.rule.fault == "timeout":
+        simulator.clock.sleep(fired.rule.seconds)
+        return NOTHING
+    refusal = fired.refusal(simulator.clock.now())
+    return None if refusal is None else Answer.of(refusal)
+
+
+def _afterwards(response: Answer, fired: Fired) -> Answer:
+    """What a fault makes of the answer to a call that was carried out."""
+    return response.cut() if fired.rule.fault == "cut" else response.garbled(fired.number)

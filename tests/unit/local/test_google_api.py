@@ -280,7 +280,9 @@ def test_an_unknown_parameter_or_method_is_refused(world: World) -> None:
     client = Client(world.app)
     headers = {"Authorization": f"Bearer {world.tokens['access_token']}"}
     assert client.get("/gmail/v1/users/me/profile?startHistoryID=1", headers=headers).status_code == 400
-    assert client.get("/gmail/v1/users/me/drafts", headers=headers).status_code == 404
+    assert client.get("/gmail/v1/users/me/settings/filters", headers=headers).status_code == 404
+    assert client.get("/gmail/v1/users/me/messages//modify", headers=headers).status_code == 404
+    assert client.get("/upload/gmail/v1/users/me/messages", headers=headers).status_code == 404
     assert client.get("/gmail/v1/users/me/profile").get_json()["error"]["status"] == "UNAUTHENTICATED"
 
 
@@ -402,7 +404,7 @@ def test_many_threads_share_a_simulator(world: World) -> None:
         ids = [world.sim.add_mails(ADDRESS, [plan(f"{number}")])[0] for _ in range(20)]
         for message_id in ids[:10]:
             world.sim.delete(ADDRESS, message_id)
-        world.sim.gmail.messages(ADDRESS, {})
+        world.list_ids()
         return ids
 
     with ThreadPoolExecutor(6) as pool:

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import base64
+import sqlite3
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from infra.local.google.simulator import GoogleSimulator
+from infra.local.google.state import OtherVersion
+from shared.adapters.embedded.clock import VirtualClock
 from tests.unit.local.conftest import World
 from tests.unit.local.inprocess import ADDRESS, START, plan
 
@@ -68,6 +74,43 @@ def test_faults_and_report(world: World) -> None:
     }
 
 
+def test_faults_of_calls_and_their_counts_over_http(world: World) -> None:
+    client = world.app.test_client()
+    answer = client.put("/control/faults", json={"calls": [{"fault": "status", "status": 503, "at": [1]}]})
+    assert answer.get_json()["calls"][0]["label"] == "503 backendError"
+    with pytest.raises(Exception, match="503"):
+        world.cursor()
+    assert client.get("/control/report").get_json()["faults"] == {"503 backendError": 1}
+    assert client.put("/control/faults", json={"calls": [{"fault": "typo"}]}).status_code == 400
+
+
+def test_a_quota_and_its_report_over_http(world: World) -> None:
+    client = world.app.test_client()
+    quota = client.put("/control/quota", json={"profile": "2026", "concurrency": 25}).get_json()
+    assert quota == {"profile": "2026", "concurrency": 25}
+    world.cursor()
+    assert client.get("/control/report").get_json()["quota"] == {
+        "profile": "2026",
+        "concurrency": 25,
+        "per_minute": 6000,
+        "spent": {ADDRESS: {"units": 1, "calls": 1, "first": START, "last": START, "utilisation": None}},
+        "refused": {},
+    }
+    assert client.put("/control/quota", json={}).get_json() == {"profile": "none", "concurrency": None}
+    assert client.put("/control/quota", json={"profile": "1999"}).status_code == 400
+
+
+def test_the_batch_endpoint_can_be_taken_away(world: World) -> None:
+    client = world.app.test_client()
+    assert client.put("/control/batch", json={"batch": False}).get_json() == {"batch": False}
+    answer = client.post("/batch/gmail/v1", data="--b--", headers={"Content-Type": "multipart/mixed; boundary=b"})
+    assert (answer.status_code, answer.mimetype) == (404, "text/html")
+    client.put("/control/batch", json={"batch": True})
+    answer = client.post("/batch/gmail/v1", data="--b--", headers={"Content-Type": "multipart/mixed; boundary=b"})
+    assert answer.status_code == 400
+    assert client.put("/control/batch", json={"batch": 0}).status_code == 400
+
+
 def test_expiring_the_history_over_http(world: World) -> None:
     cursor = world.cursor()
     world.sim.add_mails(ADDRESS, [plan()])
@@ -103,3 +146,13 @@ def test_a_delivery_with_one_bad_mail_delivers_none(world: World) -> None:
     answer = world.app.test_client().post(f"{BOX}/mails", json={"mails": [plan(), {"raw": ""}]})
     assert answer.status_code == 400
     assert world.list_ids() == []
+
+
+def test_a_file_of_another_version_is_refused_before_anything_is_done_to_it(tmp_path: Path) -> None:
+    path = tmp_path / "google.sqlite"
+    with closing(sqlite3.connect(path)) as old:
+        old.execute("CREATE TABLE mailboxes (address TEXT)")
+    with pytest.raises(OtherVersion):
+        GoogleSimulator(path, VirtualClock(), lambda topic, data: None)
+    with closing(sqlite3.connect(path)) as same:
+        assert same.execute("SELECT name FROM sqlite_master").fetchall() == [("mailboxes",)]

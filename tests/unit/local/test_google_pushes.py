@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 from googleapiclient.errors import HttpError
 
+from infra.local.google.app import create_app
 from infra.local.google.errors import ControlError
 from infra.local.google.pump import PushPump
 from infra.local.google.simulator import GoogleSimulator
 from tests.unit.local.conftest import World
-from tests.unit.local.inprocess import ADDRESS, START, TOPIC, plan
+from tests.unit.local.inprocess import ADDRESS, START, TOPIC, gmail_client, plan
 
 
 @pytest.fixture
@@ -27,6 +28,10 @@ def watched(world: World) -> World:
 def _arrive(world: World, after: float = 2.0) -> str:
     world.clock.time += after
     return world.sim.add_mails(ADDRESS, [plan()])[0]
+
+
+def _users(sim: GoogleSimulator) -> Any:
+    return gmail_client(create_app(sim), sim.add_mailbox(ADDRESS)["access_token"]).users()
 
 
 def _counts(world: World) -> dict[str, int]:
@@ -220,8 +225,7 @@ def test_fates_follow_the_seed(tmp_path: Path, world: World) -> None:
     def run(seed: int, name: str) -> list[int]:
         sent: list[bytes] = []
         sim = GoogleSimulator(tmp_path / name, world.clock, lambda topic, data: sent.append(data), seed=1)
-        sim.add_mailbox(ADDRESS)
-        sim.gmail.watch(ADDRESS, {"topicName": TOPIC})
+        _users(sim).watch(userId="me", body={"topicName": TOPIC}).execute()
         sim.set_faults({"drop": 0.3, "duplicate": 0.3, "seed": seed})
         counts = []
         for _ in range(40):
@@ -239,15 +243,22 @@ def test_a_publish_that_fails_is_counted_and_not_repeated(tmp_path: Path, world:
         raise ConnectionError
 
     sim = GoogleSimulator(tmp_path / "broken.sqlite", world.clock, broken)
-    sim.add_mailbox(ADDRESS)
-    sim.gmail.watch(ADDRESS, {"topicName": TOPIC})
+    _users(sim).watch(userId="me", body={"topicName": TOPIC}).execute()
     sim.add_mails(ADDRESS, [plan()])
     assert sim.pump() is None
     assert sim.report()["pushes"] | {"wanted": 2, "failed": 2, "sent": 0} == sim.report()["pushes"]
     sim.close()
 
 
-@pytest.mark.parametrize("faults", [{"drop": "much"}, {"drop": -1}, {"typo": 0.5}, {"early": True}])
+def test_the_report_of_faults_counts_the_fates_that_were_planned(watched: World) -> None:
+    watched.sim.set_faults({"drop": 1.0, "reorder": 0.5})
+    _arrive(watched)
+    assert watched.sim.report()["faults"] == {"push dropped": 1, "push out of order": 0}
+    watched.sim.set_faults({})
+    assert watched.sim.report()["faults"] == {"push dropped": 1}
+
+
+@pytest.mark.parametrize("faults", [{"drop": "much"}, {"drop": -1}, {"typo": 0.5}, {"early": True}, {"calls": {}}])
 def test_a_fault_plan_that_makes_no_sense_is_refused(world: World, faults: dict[str, Any]) -> None:
     with pytest.raises(ControlError):
         world.sim.set_faults(faults)
@@ -255,16 +266,16 @@ def test_a_fault_plan_that_makes_no_sense_is_refused(world: World, faults: dict[
 
 def test_publishing_happens_outside_of_the_lock(tmp_path: Path, world: World) -> None:
     """Otherwise a receiver that asks back before it acknowledges would wait for itself."""
-    answers: list[str] = []
+    answers: list[Any] = []
 
     def ask_back(topic: str, data: bytes) -> None:
-        asking = threading.Thread(target=lambda: answers.append(sim.gmail.profile(ADDRESS)["historyId"]))
+        asking = threading.Thread(target=lambda: answers.append(users.getProfile(userId="me").execute()))
         asking.start()
         asking.join(timeout=5)
 
     sim = GoogleSimulator(tmp_path / "asking.sqlite", world.clock, ask_back)
-    sim.add_mailbox(ADDRESS)
-    sim.gmail.watch(ADDRESS, {"topicName": TOPIC})
+    users = _users(sim)
+    users.watch(userId="me", body={"topicName": TOPIC}).execute()
     sim.add_mails(ADDRESS, [plan()])
     assert len(answers) == 2
     sim.close()
