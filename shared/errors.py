@@ -20,6 +20,7 @@
     │   ├── CursorExpired           410 cursor_expired     leads to a resync, never to "now"
     │   ├── PageExpired             410 page_expired       a listing's page token is refused: restart that listing
     │   ├── RateLimited             429 rate_limited       the same task again after ``retry_after`` seconds
+    │   │   └── Paced               429 paced              not refused: we keep below the limit; only this task waits
     │   ├── ReauthRequired          401 reauth_required    silence until the person reconnects
     │   ├── ProviderUnavailable     503 provider_unavailable   5xx, timeouts, cut connections: retried with backoff
     │   └── ProviderRefused         502 provider_refused   a permanent refusal of the whole call: visible, retried hourly
@@ -161,6 +162,12 @@ class RateLimited(ProviderError):
 
     code = "rate_limited"
     status = 429
+
+
+class Paced(RateLimited):
+    """The mailbox has used what it may for now."""
+
+    code = "paced"
 
 
 class ReauthRequired(ProviderError):

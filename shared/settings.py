@@ -42,7 +42,30 @@ class Settings:
     google_client_secret: str = _setting(
         "GOOGLE_CLIENT_SECRET", "", "OAuth client secret at Google; wins over the secret `google-client-secret`."
     )
+    google_redirect_uri: str = _setting(
+        "GOOGLE_REDIRECT_URI", "", "Where Google sends people back to: the public URL of `/oauth/google/callback`."
+    )
+    google_scopes: tuple[str, ...] = _setting(
+        "GOOGLE_SCOPES",
+        ("https://www.googleapis.com/auth/gmail.readonly",),
+        "What connecting a mailbox asks for, beside who the person is.",
+    )
+    oauth_return_urls: tuple[str, ...] = _setting(
+        "OAUTH_RETURN_URLS",
+        (),
+        "Pages that the consent flow may return to: origins, or origins with the path they start with.",
+    )
     gmail_topic: str = _setting("GMAIL_TOPIC", "", "Pub/Sub topic of Gmail's pushes; without it mailboxes are polled.")
+    gmail_batch_size: int = _setting(
+        "GMAIL_BATCH_SIZE", 25, "Messages read in one request, 1 to 100; over 50 is unwise."
+    )
+    gmail_quota: str = _setting("GMAIL_QUOTA", "2026", "Gmail's prices and limits: `2026`, `2025` or `none`.")
+    gmail_units_per_minute: int = _setting(
+        "GMAIL_UNITS_PER_MINUTE", 0, "Quota units that a mailbox may use in a minute; 0 takes those of `GMAIL_QUOTA`."
+    )
+    gmail_prices: tuple[str, ...] = _setting(
+        "GMAIL_PRICES", (), "Prices in units that differ from those of `GMAIL_QUOTA`, such as `messages.get=20`."
+    )
     provider_timeout: float = _setting("PROVIDER_TIMEOUT_SECONDS", 20.0, "Limit of one call to a mail provider.")
     headers: tuple[str, ...] = _setting(
         "MAIL_HEADERS",

@@ -10,7 +10,7 @@ exceed 64 bits); otherwise they can only be told apart. ``newer`` is the only pl
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
 PROVIDERS = {"google": "GOOGLE"}
@@ -101,11 +101,15 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """One page of message ids, newest first; ``next`` is the token of the following page, None at the end."""
+    """One page of message ids, newest first; ``next`` is the token of the following page, None at the end.
+
+    ``threads`` names the thread of each id, in the same order; empty where the provider does not say.
+    """
 
     ids: tuple[str, ...]
     next: str | None
     estimate: int | None = None
+    threads: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,35 +138,74 @@ class Tokens:
     refresh: str | None = None
 
 
-class MailProvider(Protocol):
-    """One provider. Every call has a timeout; ``token`` is a fresh access token.
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much one mailbox may ask of its provider: units that come back each second, and how many may go at once."""
 
-    All calls raise ``errors.RateLimited``, ``ReauthRequired`` (401), ``ProviderUnavailable`` (5xx, timeout, cut
-    connection) and ``ProviderRefused`` (any other refusal of the whole call).
+    per_second: float
+    burst: float
+
+
+class Meter(Protocol):
+    """Keeps the calls for one mailbox below its provider's limit, in the provider's own units."""
+
+    def room(self) -> float:
+        """How many units may be spent at this moment without waiting."""
+
+    def spend(self, units: float) -> None:
+        """Ask before each request: waits until its price may be spent, and counts it. Raises ``errors.Paced``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """What a call for a mailbox goes out with: a fresh access token, and the meter that it is counted on."""
+
+    token: str = field(repr=False)
+    meter: Meter
+
+
+class MailProvider(Protocol):
+    """One provider. Every call has a timeout, and is asked of the meter before it is made.
+
+    All calls raise ``errors.RateLimited``, ``Paced``, ``ReauthRequired`` (401), ``ProviderUnavailable`` (5xx, timeout,
+    cut connection) and ``ProviderRefused`` (any other refusal of the whole call).
     """
 
     name: str
     """``GOOGLE`` or ``MICROSOFT``, as in mailbox ids and events."""
 
-    def profile(self, token: str) -> Profile:
+    limits: Limits | None
+    """What one mailbox may ask for; None where there is no limit to keep."""
+
+    def profile(self, access: Access) -> Profile:
         """Read who and where the mailbox is."""
 
-    def list_ids(self, token: str, page: str | None, limit: int, label: str | None = None) -> Listing:
-        """List message ids, newest first, spam and trash included, of one label or of all. Raises ``PageExpired``."""
+    def list_ids(self, access: Access, page: str | None, limit: int, label: str | None = None) -> Listing:
+        """List message ids, newest first, spam and trash included, of one label or of all. Raises ``PageExpired``.
 
-    def labels(self, token: str) -> tuple[str, ...]:
+        At most ``limit``; of all messages fewer where the limits would keep so many from being read in one step.
+        """
+
+    def labels(self, access: Access) -> tuple[str, ...]:
         """The ids of all labels that a message can carry."""
 
-    def fetch(self, token: str, ids: Sequence[str]) -> tuple[Fetched, ...]:
-        """Read the metadata of messages, one answer per id in the given order."""
+    def fetch(self, access: Access, ids: Sequence[str], threads: Sequence[str] = ()) -> tuple[Fetched, ...]:
+        """Read the metadata of messages, one answer per id in the given order.
 
-    def changes(self, token: str, cursor: str) -> Page:
-        """Read the next page of changes after a cursor, fetching what was added. Raises ``CursorExpired``."""
+        With ``threads``, the thread of each id, whole threads are read where that is cheaper; what else is in them
+        follows behind the answers for the ids.
+        """
 
-    def open_channel(self, token: str) -> Channel | None:
+    def changes(self, access: Access, cursor: str) -> Page:
+        """Read the next page of changes after a cursor, fetching what was added. Raises ``CursorExpired``.
+
+        The page ends early, with ``more``, where reading all that was added would take more than the meter has room for.
+        """
+
+    def open_channel(self, access: Access) -> Channel | None:
         """Ask the provider to ring; None where no channel is configured. Opening again renews."""
 
-    def close_channel(self, token: str, channel: Channel) -> None:
+    def close_channel(self, access: Access, channel: Channel) -> None:
         """Ask the provider to stop ringing; a channel that is already gone is no error."""
 
     def refresh(self, refresh_token: str) -> Tokens:

@@ -15,7 +15,7 @@ from pathlib import Path
 from rich.console import Console
 
 from infra.local.catalogue import ROOT
-from tests.bench import counts, disk, host, imports, latency, report, stages, tokens
+from tests.bench import batch, counts, disk, host, imports, latency, report, stages, tokens
 from tests.bench.figures import Figure
 
 MAILS = 2_000
@@ -57,6 +57,7 @@ def _measure(folder: Path, progress: Console) -> list[Figure]:
     parts: dict[str, Callable[[Advance], list[Figure]]] = {
         "counting operations": lambda _: counts.count(fresh(), MAILS),
         "timing backfills": lambda advance: stages.measure(fresh, advance),
+        "reading in batches": lambda _: batch.measure(fresh()),
         "committing": lambda _: disk.measure(fresh()),
         "verifying tokens": lambda _: tokens.measure(),
         "ringing doorbells": lambda advance: latency.measure(fresh(), advance),

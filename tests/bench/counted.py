@@ -9,8 +9,6 @@ from typing import Any
 
 import orjson
 
-from infra.local.google.app import create_app
-from shared.providers.gmail.provider import GmailProvider
 from shared.wiring import Brainstem
 from tests.bench.ledger import CountingBus, CountingStore, CountingTasks, Ledger
 from tests.world import ADDRESS, InProcess, World
@@ -33,10 +31,7 @@ class CountedWorld(World):
             bus=CountingBus(self.ports.bus, self.ledger),
             tasks=CountingTasks(self.ports.tasks, self.ledger),
         )
-        google = create_app(self.google)
-        secret = self.settings.google_client_secret
-        provider = GmailProvider(self.settings, self.clock, lambda: secret, lambda: InProcess(google))
-        self.product = Brainstem(self.settings, ports, {"GOOGLE": provider})
+        self.product = Brainstem(self.settings, ports, lambda: InProcess(self.website))
 
     def call(self, function: str, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any]:
         """One HTTP call of a function, booked; an error would be work done twice, so there must be none."""

@@ -18,9 +18,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from infra.local.browser import Browser
 from infra.local.child import Child
 from infra.local.client import JsonClient
-from infra.local.connecting import connect
+from infra.local.connecting import connect_through_google
 from infra.local.environment import AUDIENCE, local_environment
 from infra.local.google.app import create_app
 from infra.local.google.simulator import GoogleSimulator
@@ -80,7 +81,7 @@ def measure(folder: Path, advance: Callable[[str], None]) -> list[Figure]:
         for server in (google, subscriber):
             server.start()
             stack.callback(server.stop)
-        child = Child(data, {**local_environment(data, google.url), "LOG_LEVEL": "WARNING"})
+        child = Child(data, lambda home: {**local_environment(data, home, google.url), "LOG_LEVEL": "WARNING"})
         stack.callback(child.kill)
         child.start()
         child.wait_until_healthy()
@@ -109,9 +110,11 @@ def measure(folder: Path, advance: Callable[[str], None]) -> list[Figure]:
 
 
 def _connect(simulator: GoogleSimulator, url: str, data: Path, number: int) -> None:
-    tokens = simulator.add_mailbox(_address(number))
+    simulator.add_mailbox(_address(number))
     client = JsonClient(url, development_token(data, AUDIENCE, user=_user(number)))
-    connect(client, tokens)
+    browser = Browser()
+    connect_through_google(client, browser, _address(number))
+    browser.close()
     client.close()
 
 

@@ -1,8 +1,9 @@
 """A pipeline as one would write it first: per mail one event row, one outbox row, one state row and one mark.
 
-Transport, provider adapter, JSON library, documents, event bodies, store, bus and disk are those of the product, and the
-bus is given whole pages as the product gives them. Only the write pattern differs: each row is its own commit, and the
-state is read for every mail. There is no task queue and no HTTP function around it, which is in its favour.
+Transport, provider adapter (in batches, but without threads), JSON library, documents, event bodies, store, bus and disk
+are those of the product, and the bus is given whole pages as the product gives them. Only the write pattern differs: each
+row is its own commit, and the state is read for every mail. There is no task queue and no HTTP function around it, which is
+in its favour.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from shared.wiring import embedded
 from tests.bench.ledger import CountingBus, CountingStore, Ledger, Tally
 from tests.bench.rig import TimedPage
 from tests.bench.tape import PAGE, Tape
+from tests.meter import free
 from tests.world import MAILBOX, UID
 
 _ROOT = refs.stream(MAILBOX)
@@ -66,9 +68,9 @@ class Naive:
         return timed
 
     def _page(self, token: str | None) -> Listing:
-        listing = self._provider.list_ids("token", token, PAGE)
+        listing = self._provider.list_ids(free(), token, PAGE)
         events = []
-        for change in self._provider.fetch("token", listing.ids):
+        for change in self._provider.fetch(free(), listing.ids):
             if not isinstance(change, Upsert):
                 raise Unexpected("The recorded mailbox has a message that cannot be read.")
             events.append(self._mail(change.message))

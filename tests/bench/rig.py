@@ -17,9 +17,9 @@ from shared.adapters.embedded.subscriptions import Subscription
 from shared.adapters.embedded.tasks import EmbeddedTasks
 from shared.events import publish
 from shared.mail import apply
-from shared.providers.gmail import messages, transport
-from shared.providers.gmail.api import GmailApi
+from shared.providers.gmail import batch, messages, multipart
 from shared.providers.gmail.provider import GmailProvider
+from shared.providers.gmail.transport import Transport
 from shared.wiring import Brainstem, Ports, embedded
 from tests.bench.ledger import CountingBus, CountingStore, CountingTasks, Ledger, Tally
 from tests.bench.stopwatch import Stopwatch
@@ -28,9 +28,10 @@ from tests.world import World
 
 STEP = "step and function around it"
 STAGES = {
-    "fetch: build requests": ((GmailProvider, "list_ids"), (GmailProvider, "fetch")),
-    "fetch: send, check answers": ((GmailApi, "ask"),),
-    "fetch: parse JSON": ((transport, "parse"),),
+    "fetch: list, sort answers": ((GmailProvider, "list_ids"), (GmailProvider, "fetch")),
+    "fetch: build batches": ((multipart, "build"),),
+    "fetch: send, take apart": ((Transport, "send"), (multipart, "parse")),
+    "fetch: parse JSON": ((batch, "_result"),),
     "normalise": ((messages, "normalise"),),
     "fold": ((apply, "fold"),),
     "read documents": ((EmbeddedStore, "get"), (EmbeddedStore, "query")),
@@ -68,8 +69,7 @@ class Rig(World):
             bus=CountingBus(self.ports.bus, self._ledger),
             tasks=CountingTasks(self.ports.tasks, self._ledger),
         )
-        provider = GmailProvider(self.settings, self.clock, lambda: "secret", lambda: tape)
-        self.product = Brainstem(self.settings, counted, {"GOOGLE": provider})
+        self.product = Brainstem(self.settings, counted, lambda: tape)
         self.pages: list[TimedPage] = []
         self._watch = watch or Stopwatch()
         vars(self.product)["sync"] = self._timed(self.product.sync)

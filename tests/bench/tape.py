@@ -10,10 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import httplib2
-
-from infra.local.google.app import create_app
-from shared.providers.gmail.provider import GmailProvider
+from shared.providers.gmail import HttpAnswer, HttpLike
 from shared.wiring import Brainstem
 from tests.world import InProcess, World
 
@@ -25,28 +22,28 @@ SETTLED = 20.0
 
 @dataclass(slots=True)
 class Tape:
-    """An HTTP client that answers from memory; it knows what was asked by method and address."""
+    """An HTTP client that answers from memory; it knows what was asked by method, address and body."""
 
-    answers: dict[tuple[str, str], tuple[httplib2.Response, bytes]] = field(default_factory=dict)
+    answers: dict[tuple[str, str, Any], tuple[HttpAnswer, bytes]] = field(default_factory=dict)
 
     def request(
         self, uri: str, method: str = "GET", body: Any = None, headers: Mapping[str, str] | None = None
-    ) -> tuple[httplib2.Response, bytes]:
-        return self.answers[method, uri]
+    ) -> tuple[HttpAnswer, bytes]:
+        return self.answers[method, uri, body]
 
 
 @dataclass(frozen=True, slots=True)
 class _Recorder:
     """An HTTP client that asks another and keeps what it said."""
 
-    inner: InProcess
+    inner: HttpLike
     tape: Tape
 
     def request(
         self, uri: str, method: str = "GET", body: Any = None, headers: Mapping[str, str] | None = None
-    ) -> tuple[httplib2.Response, bytes]:
+    ) -> tuple[HttpAnswer, bytes]:
         answer = self.inner.request(uri, method, body, headers)
-        self.tape.answers[method, uri] = answer
+        self.tape.answers[method, uri, body] = answer
         return answer
 
 
@@ -54,9 +51,8 @@ def record(folder: Path, mails: int) -> tuple[World, Tape]:
     """Backfill a generated mailbox once, and keep all that Gmail said; answers the world that it was in, too."""
     tape = Tape()
     world = World(folder, SEED, page_size=PAGE)
-    recorder = _Recorder(InProcess(create_app(world.google)), tape)
-    provider = GmailProvider(world.settings, world.clock, lambda: "secret", lambda: recorder)
-    world.product = Brainstem(world.settings, world.ports, {"GOOGLE": provider})
+    recorder = _Recorder(InProcess(world.website), tape)
+    world.product = Brainstem(world.settings, world.ports, lambda: recorder)
     world.connect(mails)
     world.run(SETTLED)
     return world, tape

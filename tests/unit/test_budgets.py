@@ -28,9 +28,10 @@ def test_no_operation_count_is_over_its_budget(figures):
     assert [f"{f.section}: {f.name}: {f.value:g} > {f.budget:g} ({f.note})" for f in figures if not f.ok] == []
 
 
-def test_a_page_of_a_hundred_mails_is_one_commit_of_mailbox_mails_and_one_segment(value):
-    assert value(counts.PAGE_STEP, "document writes") == 102
+def test_a_page_is_one_commit_of_mailbox_mails_and_one_segment(value):
     assert value(counts.PAGE_STEP, "commits") == 1
+    # A hundred mails are 102 writes; a thread that is read whole brings some mails of later pages along.
+    assert 102 <= value(counts.PAGE_STEP, "document writes") < 115
 
 
 def test_a_page_reads_nothing_but_its_mailbox(value):
@@ -42,8 +43,9 @@ def test_a_page_enqueues_its_successor_and_publishes_its_events_and_its_doorbell
     assert value(counts.PAGE_STEP, "bus publishes") == 2
 
 
-def test_a_backfilled_mail_is_fetched_once(value):
-    assert value(counts.BACKFILL, "requests: get") == 1
+def test_a_backfilled_mail_is_fetched_once_alone_or_with_its_thread_for_no_more(value):
+    assert 0.4 < value(counts.BACKFILL, "requests: get") + 2 * value(counts.BACKFILL, "requests: thread") <= 1
+    assert value(counts.BACKFILL, "requests: batch") < 0.05
     assert value(counts.BACKFILL, "requests: list") == 0.01
 
 

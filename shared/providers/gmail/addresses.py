@@ -18,11 +18,13 @@ _ORDINARY = re.compile(
 )
 _SPACE = re.compile(r"\s++")
 _QUOTED = re.compile(r'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
+_SPACE_OR_QUOTED = re.compile(rf"{_SPACE.pattern}|{_QUOTED.pattern}", re.DOTALL)
 _LITERAL = re.compile(r"\[[^\[\]\\<>,;]*+\]?+")
 _WORD = re.compile(rf"{_ATOM}++")
 _COMMENT_MARK = re.compile(r"\\.|[()]", re.DOTALL)
-# Inside angle brackets: an obsolete route, then the address; the closing bracket may be missing.
-_ANGLE = re.compile(r'<\s*+(?:@[^<>:"]*+:)?+((?:[^<>",;\\()]++|"(?:[^"\\]++|\\.)*+")*+)>?+', re.DOTALL)
+# An angle bracket may begin with an obsolete route; what follows is the address, with comments anywhere in it.
+_OPENING = re.compile(r'<\s*+(?:@[^<>:"]*+:)?+')
+_INSIDE = re.compile(r'(?:[^<>",;\\()]++|"(?:[^"\\]++|\\.)*+")++', re.DOTALL)
 
 
 def bare(value: str) -> list[str]:
@@ -65,13 +67,10 @@ class _Reader:
                 tokens.clear()
                 position += 1
             elif mark == "<":
-                angle = _ANGLE.match(value, position)
-                assert angle is not None  # everything after the bracket is optional
-                address = _compact(angle[1])
+                address, position = self._bracketed(position)
                 if address:
                     self.addresses.append(address)
                     found = True
-                position = angle.end()
             else:
                 token, position = self._token(position)
                 if token:
@@ -79,6 +78,22 @@ class _Reader:
         if not found:
             self._unbracketed(tokens)
         return position
+
+    def _bracketed(self, position: int) -> tuple[str, int]:
+        """Read what stands in angle brackets, of which the closing one may be missing."""
+        value, parts = self._value, list[str]()
+        opening = _OPENING.match(value, position)
+        assert opening is not None  # everything after the bracket is optional
+        position = opening.end()
+        while True:
+            if inside := _INSIDE.match(value, position):
+                parts.append(inside[0])
+                position = inside.end()
+            elif value.startswith("(", position) and self._comments and (closed := _after_comment(value, position)):
+                position = closed
+            else:
+                break
+        return _compact(" ".join(parts)), position + value.startswith(">", position)
 
     def _token(self, position: int) -> tuple[str, int]:
         """Read a word, a quoted string, a domain literal or an ``@``; '' for what has no meaning in an address."""
@@ -139,6 +154,10 @@ def _after_comment(value: str, position: int) -> int:
 def _compact(inside: str) -> str:
     """Drop white space around the parts of an address; '' for words without an ``@``, which are no address."""
     if '"' in inside:
-        return inside.strip()
+        return _SPACE_OR_QUOTED.sub(_drop_space, inside)
     words = inside.split()
     return "".join(words) if "@" in inside or len(words) == 1 else ""
+
+
+def _drop_space(found: re.Match[str]) -> str:
+    return "" if found[0].isspace() else found[0]

@@ -33,6 +33,7 @@ class Where(StrEnum):
     LIST_PAGE = "a further page of a listing"
     LABELS = "the labels"
     MESSAGE = "a message"
+    BATCH = "a batch of messages"
     HISTORY = "the history"
     HISTORY_PAGE = "a further page of the history"
     WATCH = "a watch"
@@ -69,6 +70,11 @@ class Failure:
     def outage(self) -> bool:
         """The server did not manage to answer; it says nothing about what was asked."""
         return self.status < 400 or self.status in (408, 409) or self.status >= 500
+
+    @property
+    def malformed(self) -> bool:
+        """A success that did not bring what was promised."""
+        return 200 <= self.status < 300
 
     def describe(self) -> str:
         """Say the status and the first reason, for people."""

@@ -8,12 +8,16 @@ get (7); ``messagesDeleted`` is permanent, trash is a label (8).
 
 Where a page has records, the cursor behind it is the last record's id and never the mailbox's own: a push can arrive
 before its record can be queried (4), so the mailbox's id may be ahead of records that are still to appear.
+
+A page can be cut between records of different ids, where the quota does not allow to fetch all that it adds. What a later
+part of it deletes is left out before the cut all the same: that it is gone is known by then.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any, TypeAlias
 
 from shared.errors import CursorExpired, ProviderUnavailable
@@ -59,12 +63,35 @@ class Position:
 
 
 @dataclass(frozen=True, slots=True)
+class End:
+    """A place between two records where a page may as well end: how many changes are before it, and where that is."""
+
+    changes: int
+    position: Position
+
+
+@dataclass(frozen=True, slots=True)
 class HistoryPage:
-    """The records of one answer in order, the position behind them, and whether more are waiting there."""
+    """The changes of one answer in order, the position behind them, and whether more are waiting there."""
 
     records: tuple[Record, ...]
     position: Position
     more: bool
+    ends: tuple[End, ...] = ()
+
+    @property
+    def added(self) -> list[str]:
+        """The ids of the messages that have to be fetched."""
+        return [record.id for record in self.records if isinstance(record, Added)]
+
+    def within(self, additions: float) -> HistoryPage:
+        """Keep as much as adds at most so many messages, but something: at the least what is before the first end."""
+        counts = list(accumulate((isinstance(record, Added) for record in self.records), initial=0))
+        if counts[-1] <= additions or not self.ends:
+            return self
+        fitting = [end for end in self.ends if counts[end.changes] <= additions]
+        end = fitting[-1] if fitting else self.ends[0]
+        return HistoryPage(self.records[: end.changes], end.position, more=True)
 
 
 def read_page(answer: Mapping[str, Any], position: Position) -> HistoryPage:
@@ -72,11 +99,12 @@ def read_page(answer: Mapping[str, Any], position: Position) -> HistoryPage:
 
     Raises ``ProviderUnavailable`` for an answer that does not name its records and messages: to go on would skip them.
     """
-    records: list[Record] = []
-    last = position.start
+    records: list[list[Record]] = []
+    ids: list[int] = []
     for record in _objects(answer, "history"):
-        last = _number(record.get("id"))
-        records.extend(_changes(record, str(last)))
+        ids.append(_number(record.get("id")))
+        records.append(list(_changes(record, str(ids[-1]))))
+    last = ids[-1] if ids else position.start
     first = position.first if position.first is not None else _first(answer, position.start)
     token = _token(answer.get("nextPageToken"))
     if last > position.start:
@@ -87,7 +115,19 @@ def read_page(answer: Mapping[str, Any], position: Position) -> HistoryPage:
         behind, more = Position(position.start, first, token), True
     else:  # the same token again leads nowhere: look again from the start, later
         behind, more = Position(position.start), False
-    return HistoryPage(_without_the_short_lived(records), behind, more)
+    kept = _without_the_short_lived(records)
+    changes = tuple([change for record in kept for change in record])
+    return HistoryPage(changes, behind, more, tuple(_ends(ids, kept, position.start)))
+
+
+def _ends(ids: Sequence[int], records: Sequence[Sequence[Record]], start: int) -> Iterator[End]:
+    """Yield where a page may be cut: behind a record that leads on and that every later one follows."""
+    following = list(accumulate(reversed(ids), min))[::-1][1:]
+    changes = 0
+    for id, record, least in zip(ids, records, following, strict=False):  # nothing follows the last one
+        changes += len(record)
+        if start < id < least:
+            yield End(changes, Position(id))
 
 
 def _changes(record: Mapping[str, Any], version: str) -> Iterator[Record]:
@@ -105,15 +145,20 @@ def _changes(record: Mapping[str, Any], version: str) -> Iterator[Record]:
     yield from (Deleted(_message_id(entry), version) for entry in _objects(record, "messagesDeleted"))
 
 
-def _without_the_short_lived(records: list[Record]) -> tuple[Record, ...]:
+def _without_the_short_lived(records: Sequence[Sequence[Record]]) -> list[list[Record]]:
     """Name each added message once, and one that the same page deletes by its deletion only."""
-    deleted = {record.id for record in records if isinstance(record, Deleted)}
-    added = {record.id for record in records if isinstance(record, Added)}
-    kept: dict[Record, None] = {}
+    changes = [change for record in records for change in record]
+    deleted = {change.id for change in changes if isinstance(change, Deleted)}
+    short_lived = deleted & {change.id for change in changes if isinstance(change, Added)}
+    seen: set[Record] = set()
+    kept: list[list[Record]] = []
     for record in records:
-        if isinstance(record, Deleted) or record.id not in deleted or record.id not in added:
-            kept[record] = None
-    return tuple(kept)
+        kept.append([])
+        for change in record:
+            if change not in seen and (isinstance(change, Deleted) or change.id not in short_lived):
+                seen.add(change)
+                kept[-1].append(change)
+    return kept
 
 
 def _first(answer: Mapping[str, Any], start: int) -> int:

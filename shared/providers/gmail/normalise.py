@@ -43,11 +43,7 @@ def normalise(raw: object, headers: Sequence[str], expected_id: str | None = Non
         return Refused(expected_id or id[:MAX_ID], problem)
     allowed = _canonical(tuple(headers))
     fields = _fields(raw.get("payload"), allowed)
-    decoded = {
-        key: [words.decode(value, quote=key in _ADDRESSES, enough=MAX_HEADER) for value in values]
-        for key, values in fields.items()
-        if key in allowed or key == "subject"
-    }
+    decoded = {key: _decoded(key, values) for key, values in fields.items() if key in allowed or key == "subject"}
     message = Message(
         id=id,
         thread_id=thread_id,
@@ -59,7 +55,7 @@ def normalise(raw: object, headers: Sequence[str], expected_id: str | None = Non
         to=_recipients(fields.get("to", ())),
         cc=_recipients(fields.get("cc", ())),
         bcc=_recipients(fields.get("bcc", ())),
-        snippet=clean(html.unescape(_string(raw.get("snippet"))[:_SNIPPET_SOURCE])),
+        snippet=_snippet(raw.get("snippet")),
         headers={name: ", ".join(decoded[key]) for key, name in allowed.items() if key in decoded},
     )
     return Upsert(fit(message))
@@ -94,16 +90,24 @@ def _canonical(headers: tuple[str, ...]) -> dict[str, str]:
 def _fields(payload: object, allowed: Mapping[str, str]) -> dict[str, list[str]]:
     """Collect the raw values that matter, unfolded, by lower-case header name."""
     fields: dict[str, list[str]] = {}
-    entries = payload.get("headers") if isinstance(payload, Mapping) else None
+    entries = payload.get("headers") if isinstance(payload, dict) else None
     for entry in entries if isinstance(entries, list) else ():
-        if not isinstance(entry, Mapping):
+        if not isinstance(entry, dict):
             continue
         name, value = entry.get("name"), entry.get("value")
         if isinstance(name, str) and isinstance(value, str):
             key = name.lower()
             if key in allowed or key in _STRUCTURAL_KEYS:
-                fields.setdefault(key, []).append(unfold(clean(value)))
+                # Most values are printable: nothing in them is folded, and nothing has to be replaced.
+                text = value.lstrip(" ") if value.isprintable() else unfold(clean(value))
+                fields.setdefault(key, []).append(text)
     return fields
+
+
+def _decoded(key: str, values: list[str]) -> list[str]:
+    return [
+        words.decode(value, quote=key in _ADDRESSES, enough=MAX_HEADER) if "=?" in value else value for value in values
+    ]
 
 
 def _recipients(values: Sequence[str]) -> tuple[str, ...]:
@@ -130,6 +134,11 @@ def _received_at(internal_date: object, dates: Sequence[str]) -> float:
         if seconds is not None and _EARLIEST <= seconds <= _LATEST:
             return seconds
     return 0.0
+
+
+def _snippet(value: object) -> str:
+    text = _string(value)[:_SNIPPET_SOURCE]
+    return clean(html.unescape(text)) if "&" in text else text
 
 
 def _string(value: object) -> str:

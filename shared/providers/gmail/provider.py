@@ -7,20 +7,25 @@ from typing import Any
 
 from shared.errors import PageExpired, ProviderUnavailable
 from shared.ports import Clock
-from shared.providers.base import Change, Channel, Fetched, Listing, Page, Profile, Tokens
+from shared.providers.base import Access, Change, Channel, Fetched, Limits, Listing, Page, Profile, Tokens
 from shared.providers.gmail.api import GmailApi
+from shared.providers.gmail.batch import MESSAGE, BatchReader
 from shared.providers.gmail.bounds import MAX_ID
 from shared.providers.gmail.failures import Failure, Where, error_for
 from shared.providers.gmail.history import TYPES, Added, HistoryPage, Position, read_page
 from shared.providers.gmail.messages import MessageReader
-from shared.providers.gmail.normalise import history_id
+from shared.providers.gmail.normalise import STRUCTURAL, history_id
+from shared.providers.gmail.quota import Quota
 from shared.providers.gmail.text import clean
 from shared.providers.gmail.tokens import TokenEndpoint
-from shared.providers.gmail.transport import HttpFactory, Transport
+from shared.providers.gmail.transport import Transport
+from shared.providers.gmail.wire import HttpFactory
 from shared.settings import Settings
 
 _ME = "me"
 _LARGEST_PAGE = 500
+_READ_SECONDS = 60.0
+"""A step reads what it listed: of all messages no more are listed than the limits let through in this time."""
 
 
 class GmailProvider:
@@ -37,35 +42,40 @@ class GmailProvider:
     ) -> None:
         """Read nothing and send nothing yet; ``client_secret`` is called for every refresh.
 
-        ``http_factory`` makes one HTTP client per thread; by default httplib2's, with the timeout of the settings.
+        ``http_factory`` makes the HTTP client, for all threads; by default a ``PooledHttp`` with the settings' timeout.
+        Raises ``ConfigurationError``.
         """
+        self._quota = Quota.of(settings)
+        self.limits: Limits | None = self._quota.limits
         transport = Transport(clock, settings.provider_timeout, http_factory)
-        self._api = GmailApi(settings.gmail_api_url, transport)
+        self._api = GmailApi(settings.gmail_api_url, transport, self._quota)
         self._tokens = TokenEndpoint(
             settings.google_oidc_discovery_url, settings.google_client_id, client_secret, transport, clock
         )
-        self._messages = MessageReader(self._api, settings.headers)
+        asked = {name.lower(): name for name in (*STRUCTURAL, *settings.headers)}.values()
+        batches = BatchReader(settings.gmail_api_url, list(asked), transport, self._quota, clock)
+        self._messages = MessageReader(batches, settings.headers, self._quota, clock, settings.gmail_batch_size)
         self._page_size = _clamp(settings.page_size)
         self._topic = settings.gmail_topic
 
-    def profile(self, token: str) -> Profile:
+    def profile(self, access: Access) -> Profile:
         """Read the address and the history id of this moment, which is the anchor if read before a listing."""
-        answer = self._api.call(self._api.users.getProfile(userId=_ME), token, Where.PROFILE)
+        answer = self._api.call(access, "getProfile", self._api.users.getProfile(userId=_ME), Where.PROFILE)
         address, cursor = answer.get("emailAddress"), history_id(answer.get("historyId"))
         if not isinstance(address, str) or not clean(address) or cursor is None:
             raise ProviderUnavailable("Gmail's answer is no profile.")
         return Profile(clean(address), cursor, _count(answer.get("messagesTotal")) or 0)
 
-    def list_ids(self, token: str, page: str | None, limit: int, label: str | None = None) -> Listing:
+    def list_ids(self, access: Access, page: str | None, limit: int, label: str | None = None) -> Listing:
         """List ids, newest first; spam and trash are left out by Gmail unless asked for (docs/gmail.md, 8)."""
         request = self._api.messages.list(
             userId=_ME,
             includeSpamTrash=True,
-            maxResults=_clamp(limit),
+            maxResults=_clamp(limit if label is not None else self._readable(limit)),
             pageToken=page,
             labelIds=None if label is None else [label],
         )
-        answer = self._api.ask_again(request, token)
+        answer = self._api.ask_again(access, "messages.list", request)
         if isinstance(answer, Failure):
             if label is not None and answer.unknown_label:
                 return Listing((), None)  # a label deleted meanwhile: no message carries it
@@ -75,34 +85,38 @@ class GmailProvider:
             _ids(answer, "messages"),
             clean(following) if isinstance(following, str) and following else None,
             _count(answer.get("resultSizeEstimate")),
+            _threads(answer),
         )
 
-    def labels(self, token: str) -> tuple[str, ...]:
+    def labels(self, access: Access) -> tuple[str, ...]:
         """List the ids of the system's and the person's labels, sorted."""
-        answer = self._api.call(self._api.labels.list(userId=_ME), token, Where.LABELS)
+        answer = self._api.call(access, "labels.list", self._api.labels.list(userId=_ME), Where.LABELS)
         return tuple(sorted(set(_ids(answer, "labels"))))
 
-    def fetch(self, token: str, ids: Sequence[str]) -> tuple[Fetched, ...]:
+    def fetch(self, access: Access, ids: Sequence[str], threads: Sequence[str] = ()) -> tuple[Fetched, ...]:
         """Read messages; what becomes of one that Gmail refuses is told in ``messages``."""
-        return self._messages.fetch(token, ids)
+        return self._messages.fetch(access, ids, threads)
 
-    def changes(self, token: str, cursor: str) -> Page:
+    def changes(self, access: Access, cursor: str) -> Page:
         """Read one page of history and fetch what it added; changes are in record order.
 
+        Where what it added takes more units than the meter has, only the beginning of the page is answered.
         The cursor in the page is never one that Gmail's pushes name: those can run ahead of the history (docs/gmail.md,
         4). What it means is told in ``history``.
         """
         position = Position.parse(cursor)
         try:
-            page = self._history(token, position)
+            page = self._history(access, position)
         except PageExpired:
-            page = self._history(token, Position(position.start))
-        added = [record.id for record in page.records if isinstance(record, Added)]
-        fetched = dict(zip(added, self.fetch(token, added), strict=True))
+            page = self._history(access, Position(position.start))
+        price = self._quota.price(MESSAGE)
+        if price:
+            page = page.within(max(access.meter.room() / price, 1))
+        fetched = dict(zip(page.added, self.fetch(access, page.added), strict=True))
         changes: list[Change] = [fetched[record.id] if isinstance(record, Added) else record for record in page.records]
         return Page(tuple(changes), str(page.position), page.more)
 
-    def open_channel(self, token: str) -> Channel | None:
+    def open_channel(self, access: Access) -> Channel | None:
         """Watch the whole mailbox: a filter by label would hide changes (docs/gmail.md, 7).
 
         A mailbox has one watch per Google project, hence no id; one that is in the way is stopped first (5).
@@ -110,10 +124,10 @@ class GmailProvider:
         if not self._topic:
             return None
         request = self._api.users.watch(userId=_ME, body={"topicName": self._topic})
-        answer = self._api.ask(request, token)
+        answer = self._api.ask(access, "watch", request)
         if isinstance(answer, Failure) and answer.one_push_client:
-            self._stop(token)
-            answer = self._api.ask(request, token)
+            self._stop(access)
+            answer = self._api.ask(access, "watch", request)
         if isinstance(answer, Failure):
             raise error_for(answer, Where.WATCH)
         expiration = history_id(answer.get("expiration"))  # digits as well: milliseconds since the epoch
@@ -121,15 +135,15 @@ class GmailProvider:
             raise ProviderUnavailable("Gmail's answer to a watch does not say when it ends.")
         return Channel("", int(expiration) / 1000)
 
-    def close_channel(self, token: str, channel: Channel) -> None:  # noqa: ARG002 - there is one watch a mailbox
+    def close_channel(self, access: Access, channel: Channel) -> None:  # noqa: ARG002 - there is one watch a mailbox
         """Stop the mailbox's watch; one that is gone is no error."""
-        self._stop(token)
+        self._stop(access)
 
     def refresh(self, refresh_token: str) -> Tokens:
         """Trade a refresh token at Google's token endpoint; see ``TokenEndpoint.refresh``."""
         return self._tokens.refresh(refresh_token)
 
-    def _history(self, token: str, position: Position) -> HistoryPage:
+    def _history(self, access: Access, position: Position) -> HistoryPage:
         request = self._api.history.list(
             userId=_ME,
             startHistoryId=str(position.start),
@@ -138,10 +152,14 @@ class GmailProvider:
             pageToken=position.token,
         )
         where = Where.HISTORY if position.token is None else Where.HISTORY_PAGE
-        return read_page(self._api.call(request, token, where), position)
+        return read_page(self._api.call(access, "history.list", request, where), position)
 
-    def _stop(self, token: str) -> None:
-        answer = self._api.ask(self._api.users.stop(userId=_ME), token)
+    def _readable(self, limit: int) -> int:
+        most = self._quota.within(MESSAGE, _READ_SECONDS)
+        return limit if most is None else min(limit, most)
+
+    def _stop(self, access: Access) -> None:
+        answer = self._api.ask(access, "stop", self._api.users.stop(userId=_ME))
         if isinstance(answer, Failure) and answer.status not in (200, 404):  # a 200 here has no body to read
             raise error_for(answer, Where.STOP)
 
@@ -153,6 +171,13 @@ def _ids(answer: Mapping[str, Any], key: str) -> tuple[str, ...]:
     if any(not isinstance(id, str) or not 0 < len(clean(id)) <= MAX_ID for id in ids):
         raise ProviderUnavailable("Gmail's answer has an entry without a usable id.")
     return tuple([clean(str(id)) for id in ids])
+
+
+def _threads(answer: Mapping[str, Any]) -> tuple[str, ...]:
+    """Read the thread of each listed message, '' for one that names none; nothing where none does."""
+    threads = [entry.get("threadId") for entry in _list(answer.get("messages"))]
+    named = tuple([clean(thread) if isinstance(thread, str) else "" for thread in threads])
+    return named if any(named) else ()
 
 
 def _list(value: object) -> list[Any]:

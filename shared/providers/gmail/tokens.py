@@ -1,13 +1,13 @@
-"""Trade refresh tokens at Google's token endpoint, wherever its discovery document says that is."""
+"""Trade codes and refresh tokens at Google's token endpoint, wherever its discovery document says that is."""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlencode
 
 from shared.errors import ConfigurationError, ProviderRefused, ProviderUnavailable, ReauthRequired
+from shared.oauth.google import Granted
 from shared.ports import Clock
 from shared.providers.base import Tokens
 from shared.providers.gmail.failures import Failure, Where, error_for
@@ -16,10 +16,11 @@ from shared.providers.gmail.transport import Transport, web_url
 _FORM = {"content-type": "application/x-www-form-urlencoded", "accept": "application/json"}
 _SHORT = 300.0  # seconds that a token is trusted whose lifetime is not said
 _LONGEST = 86_400.0
+_REDIRECT = {"redirecturimismatch"}
 
 
 class TokenEndpoint:
-    """Google's token endpoint, discovered once per process."""
+    """Google's token endpoint and what else its discovery document names, which is read once per process."""
 
     def __init__(
         self, discovery_url: str, client_id: str, client_secret: Callable[[], str], transport: Transport, clock: Clock
@@ -31,8 +32,7 @@ class TokenEndpoint:
         self._client_secret = client_secret
         self._transport = transport
         self._clock = clock
-        self._lock = threading.Lock()
-        self._url = ""
+        self._document: Mapping[str, Any] | None = None
 
     def refresh(self, refresh_token: str) -> Tokens:
         """Trade a refresh token; raise ``ReauthRequired`` only on the endpoint's own word that the grant is dead.
@@ -42,42 +42,94 @@ class TokenEndpoint:
         """
         if not refresh_token:
             raise ReauthRequired("There is no refresh token.")
+        asked_at, answer = self._trade({"grant_type": "refresh_token", "refresh_token": refresh_token})
+        return Tokens(_access(answer), asked_at + _lifetime(answer.get("expires_in")), _said(answer, "refresh_token"))
+
+    def exchange(self, code: str, verifier: str, redirect_uri: str) -> Granted:
+        """Trade a code that was asked for with the S256 challenge of this verifier; raise ``ReauthRequired`` for a bad one.
+
+        Never tried twice: a code works once, so after an answer that was lost the person has to consent again.
+        """
         form = {
-            "grant_type": "refresh_token",
-            "refresh_token": refresh_token,
-            "client_id": self._client_id,
-            "client_secret": self._client_secret(),
+            "grant_type": "authorization_code",
+            "code": code,
+            "code_verifier": verifier,
+            "redirect_uri": redirect_uri,
         }
-        # Our time is read first: a token that was long on its way expires early rather than late.
-        asked_at = self._clock.now()
-        answer = self._ask(Where.TOKEN, self._endpoint(), "POST", urlencode(form, errors="replace"))
-        access, rotated = answer.get("access_token"), answer.get("refresh_token")
-        if not isinstance(access, str) or not access:
-            raise ProviderUnavailable("Google's token endpoint answered without an access token.")
-        return Tokens(
-            access,
-            asked_at + _lifetime(answer.get("expires_in")),
-            rotated if isinstance(rotated, str) and rotated else None,
+        try:
+            asked_at, answer = self._trade(form)
+        except ReauthRequired:
+            raise ReauthRequired("Google does not accept the code (any more).") from None
+        scopes, id_token = answer.get("scope"), _said(answer, "id_token")
+        if id_token is None:
+            raise ProviderUnavailable("Google's token endpoint answered without an id_token.")
+        return Granted(
+            access=_access(answer),
+            refresh=_said(answer, "refresh_token"),
+            expires_at=asked_at + _lifetime(answer.get("expires_in")),
+            scopes=tuple(scopes.split()) if isinstance(scopes, str) else None,
+            id_token=id_token,
         )
 
-    def _endpoint(self) -> str:
-        with self._lock:
-            if not self._url:
-                found = self._ask(Where.DISCOVERY, self._discovery_url, "GET", None).get("token_endpoint")
-                self._url = _trusted(found, self._discovery_url)
-            return self._url
+    def issuer(self) -> str:
+        """The ``iss`` of Google's tokens."""
+        return _trusted(self._discover("issuer"), self._discovery_url, "issuer")
+
+    def authorization_endpoint(self) -> str:
+        """Where people consent."""
+        return _trusted(self._discover("authorization_endpoint"), self._discovery_url, "authorization endpoint")
+
+    def keys(self) -> dict[str, Any]:
+        """The keys that id_tokens are signed with, as a JWKS."""
+        url = _trusted(self._discover("jwks_uri"), self._discovery_url, "keys")
+        answer = self._transport.ask(url, "GET", None, {"accept": "application/json"})
+        if isinstance(answer, Failure):
+            raise ProviderUnavailable(f"Google did not serve its keys ({answer.describe()}).")
+        return answer
+
+    def _trade(self, form: Mapping[str, str]) -> tuple[float, dict[str, Any]]:
+        """When the token endpoint was asked, and what it answered."""
+        url = _trusted(self._discover("token_endpoint"), self._discovery_url, "token endpoint")
+        client = {"client_id": self._client_id, "client_secret": self._client_secret()}
+        # Our time is read first: a token that was long on its way expires early rather than late.
+        asked_at = self._clock.now()
+        return asked_at, self._ask(Where.TOKEN, url, "POST", urlencode({**form, **client}, errors="replace"))
+
+    def _discover(self, name: str) -> object:
+        # Two threads may both read it at first; a lock would have all wait for one that hangs.
+        document = self._document
+        if document is None:
+            document = self._ask(Where.DISCOVERY, self._discovery_url, "GET", None)
+            # Only a sound one is kept: the next call may be luckier.
+            _trusted(document.get("token_endpoint"), self._discovery_url, "token endpoint")
+            self._document = document
+        return document.get(name)
 
     def _ask(self, where: Where, url: str, method: str, body: str | None) -> dict[str, Any]:
         answer = self._transport.ask(url, method, body, _FORM if body is not None else {"accept": "application/json"})
         if isinstance(answer, Failure):
+            if where is Where.TOKEN and answer.says(_REDIRECT):
+                raise ConfigurationError("Google does not know GOOGLE_REDIRECT_URI as one of this client's.")
             raise error_for(answer, where)
         return answer
 
 
-def _trusted(url: object, discovery_url: str) -> str:
+def _access(answer: Mapping[str, Any]) -> str:
+    access = _said(answer, "access_token")
+    if access is None:
+        raise ProviderUnavailable("Google's token endpoint answered without an access token.")
+    return access
+
+
+def _said(answer: Mapping[str, Any], name: str) -> str | None:
+    value = answer.get(name)
+    return value if isinstance(value, str) and value else None
+
+
+def _trusted(url: object, discovery_url: str, what: str) -> str:
     """Accept a URL, and one over plain http only from a discovery document that came over it too."""
     if not isinstance(url, str) or not web_url(url) or (_encrypted(discovery_url) and not _encrypted(url)):
-        raise ProviderRefused("The document at GOOGLE_OIDC_DISCOVERY_URL names no usable token endpoint.")
+        raise ProviderRefused(f"The document at GOOGLE_OIDC_DISCOVERY_URL names no usable {what}.")
     return url
 
 

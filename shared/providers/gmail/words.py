@@ -18,12 +18,16 @@ from functools import lru_cache
 from shared.providers.gmail.text import clean
 
 _START = re.compile(r"=\?([^?\s]{1,64})\?([bBqQ])\?")
-_HEX = re.compile(rb"=([0-9A-Fa-f]{2})")
+_HEX = re.compile(rb"(?:=[0-9A-Fa-f]{2})++")
 _NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/]")
+_LINEAR_SPACE = " \t\r\n"  # RFC 5322's white space; a no-break space between two encoded words is text
 _SPECIALS = frozenset('()<>@,:;.[]"\\')
 
 _NO_CHARSETS = {"base64_codec", "bz2_codec", "hex_codec", "quopri_codec", "rot_13", "uu_codec", "zlib_codec", "mbcs"}
-_UNALIASED = "cp720 cp737 cp856 cp874 cp875 cp1006 koi8_r koi8_t koi8_u mac_arabic mac_farsi mac_romanian"
+_UNALIASED = (
+    "utf_8_sig cp720 cp737 cp856 cp874 cp875 cp1006 koi8_r koi8_t koi8_u mac_arabic mac_croatian mac_farsi"
+    " mac_romanian palmos"
+)
 _CHARSETS = {
     **{name: codec for name, codec in encodings.aliases.aliases.items() if codec not in _NO_CHARSETS},
     **{codec: codec for codec in encodings.aliases.aliases.values() if codec not in _NO_CHARSETS},
@@ -59,7 +63,7 @@ def decode(value: str, *, quote: bool = False, enough: int = sys.maxsize) -> str
         if isinstance(piece, _Word):
             run.append(piece)
             blank = ""
-        elif run and not blank and piece.isspace():
+        elif run and not blank and not piece.strip(_LINEAR_SPACE):
             blank = piece
         else:
             length += _settle(parts, run, quote) + len(piece)
@@ -112,10 +116,14 @@ def _charset(name: str) -> str:
 def _octets(encoding: str, payload: str) -> bytes:
     raw = clean(payload).encode()
     if encoding in "qQ":
-        return _HEX.sub(lambda found: bytes((int(found[1], 16),)), raw.replace(b"_", b" "))
+        return _HEX.sub(_bytes, raw.replace(b"_", b" "))
     digits = _NOT_BASE64.sub(b"", raw)
     usable = digits[: len(digits) - (len(digits) % 4 == 1)]  # one digit too many holds no whole byte
     return binascii.a2b_base64(usable + b"=" * (-len(usable) % 4))
+
+
+def _bytes(found: re.Match[bytes]) -> bytes:
+    return binascii.a2b_hex(found[0].replace(b"=", b""))
 
 
 def _text(octets: bytes, charset: str) -> str:

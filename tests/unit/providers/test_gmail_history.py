@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.errors import CursorExpired, ProviderRefused, ProviderUnavailable, RateLimited
-from shared.providers.base import Deleted, LabelsChanged, Missing, Page, Refused, Upsert
-from tests.unit.providers.gmail_playback import TOKEN, Answer, Playback, Request, error, mail, provider
+from shared.providers.base import Access, Deleted, LabelsChanged, Missing, Page, Refused, Upsert
+from tests.unit.providers.gmail_playback import Answer, Playback, Request, access, error, mail, provider
 
 
 def entry(id: str, *labels: str) -> dict[str, Any]:
@@ -28,7 +28,7 @@ def page(records: list[dict[str, Any]] | None, mailbox: object = "100", token: s
 
 def look(cursor: str, *answers: Answer | Exception) -> tuple[Page, Playback]:
     http = Playback(answers)
-    return provider(http).changes(TOKEN, cursor), http
+    return provider(http).changes(access(), cursor), http
 
 
 def test_records_become_changes_in_their_order() -> None:
@@ -89,7 +89,7 @@ def test_what_cannot_be_fetched_stands_in_its_place() -> None:
     def server(asked: Request) -> Answer:
         return {"history": page(added), "a": error(404), "b": error(500), "c": Answer(200, mail("c"))}[asked.last]
 
-    changes = provider(Playback(server)).changes(TOKEN, "10").changes
+    changes = provider(Playback(server)).changes(access(), "10").changes
     assert [type(change) for change in changes] == [Missing, Refused, Upsert]
 
 
@@ -163,7 +163,7 @@ def test_a_spoilt_cursor_leads_to_a_resync_and_never_to_now(cursor: str) -> None
         ([page([{"id": "x"}])], ProviderUnavailable),
         ([page([{"id": "11", "messagesAdded": [{"message": {}}]}])], ProviderUnavailable),
         ([page([{"id": "11", "labelsAdded": [{"labelIds": ["L"]}]}])], ProviderUnavailable),
-        ([page([{"id": "11", "messagesAdded": [entry("a")]}]), error(429)], RateLimited),
+        ([page([{"id": "11", "messagesAdded": [entry("a")]}]), error(429, **{"retry-after": "60"})], RateLimited),
     ],
 )
 def test_what_is_no_page_moves_no_cursor(answers: list[Answer], expected: type[Exception]) -> None:
@@ -207,17 +207,117 @@ def test_a_walk_over_any_paging_sees_every_record_once(ids: list[int], pages: li
     gmail = provider(Playback(server))
     cursor, seen, more = "0", [], True
     for _ in range(200):
-        looked = gmail.changes(TOKEN, cursor)
+        looked = gmail.changes(access(), cursor)
         assert int(looked.cursor.partition("|")[0]) >= int(cursor.partition("|")[0])
         seen += [int(change.version) for change in looked.changes if isinstance(change, LabelsChanged)]
         cursor, more = looked.cursor, looked.more
         if not more and not server._growth:
             break
     # Whatever came in during the last walk is found by one more look.
-    looked = gmail.changes(TOKEN, cursor)
+    looked = gmail.changes(access(), cursor)
     while looked.more:
         seen += [int(change.version) for change in looked.changes if isinstance(change, LabelsChanged)]
-        looked = gmail.changes(TOKEN, looked.cursor)
+        looked = gmail.changes(access(), looked.cursor)
     seen += [int(change.version) for change in looked.changes if isinstance(change, LabelsChanged)]
     assert seen == sorted(seen)
     assert sorted(set(seen)) == server.ids
+
+
+class Tight:
+    """A meter with room for so many units."""
+
+    def __init__(self, room: float) -> None:
+        self._room = room
+
+    def room(self) -> float:
+        return self._room
+
+    def spend(self, units: float) -> None:
+        pass
+
+
+def cut(
+    records: list[dict[str, Any]], messages: float, token: str | None = None, cursor: str = "10"
+) -> tuple[Page, int]:
+    """Look with room for so many messages; answers the page, and how many messages were asked for."""
+    http = Playback(
+        lambda asked: page(records, token=token) if asked.last == "history" else Answer(200, mail(asked.last))
+    )
+    return provider(http).changes(Access("token", Tight(20 * messages)), cursor), len(http.requests) - 1
+
+
+GROWTH = [{"id": str(number), "messagesAdded": [entry(f"m{number}")]} for number in range(11, 19)]
+
+
+@pytest.mark.parametrize(("room", "kept"), [(0, 1), (0.9, 1), (1, 1), (2.5, 2), (7, 7)])
+def test_a_page_ends_where_the_room_does_and_says_that_more_is_waiting(room: float, kept: int) -> None:
+    looked, asked = cut(GROWTH, room)
+    assert [change.id for change in looked.changes] == [f"m{number}" for number in range(11, 11 + kept)]
+    assert (looked.cursor, looked.more) == (str(10 + kept), True)
+    assert asked == kept
+
+
+def test_a_page_that_there_is_room_for_is_whole() -> None:
+    looked, asked = cut(GROWTH, 8)
+    assert (len(looked.changes), looked.cursor, looked.more, asked) == (8, "18", False, 8)
+
+
+def test_what_costs_nothing_is_kept_behind_the_last_message_that_fits() -> None:
+    records = [GROWTH[0], {"id": "12", "labelsAdded": [entry("x", "L")]}, {"id": "13", "messagesDeleted": [entry("y")]},
+               {"id": "14", "messagesAdded": [entry("b")]}]  # fmt: skip
+    looked, _ = cut(records, 1)
+    assert [change.id for change in looked.changes] == ["m11", "x", "y"]
+    assert looked.cursor == "13"
+
+
+def test_the_records_of_one_id_are_never_parted() -> None:
+    many = {"id": "11", "messagesAdded": [entry("a"), entry("b"), entry("c")]}
+    looked, asked = cut([many, {"id": "11", "messagesAdded": [entry("d")]}, GROWTH[1]], 1)
+    assert [change.id for change in looked.changes] == ["a", "b", "c", "d"]
+    assert (looked.cursor, looked.more, asked) == ("11", True, 4)
+
+
+def test_a_page_of_one_record_is_never_cut() -> None:
+    looked, _ = cut([{"id": "11", "messagesAdded": [entry("a"), entry("b")]}], 1, token="T")
+    assert (len(looked.changes), looked.cursor, looked.more) == (2, "11", True)
+
+
+def test_a_page_is_not_cut_where_that_would_lead_nowhere_or_skip_something() -> None:
+    stuck = [
+        {"id": "10", "messagesAdded": [entry("a")]},
+        {"id": "9", "messagesAdded": [entry("b")]},
+        GROWTH[0],
+        GROWTH[1],
+    ]
+    assert cut(stuck, 1)[0].cursor == "11"
+    odd = [{"id": "15", "messagesAdded": [entry("a")]}, {"id": "12", "messagesAdded": [entry("b")]}, GROWTH[7]]
+    assert cut(odd, 1)[0].cursor == "12"
+
+
+def test_what_the_page_deletes_behind_the_cut_is_not_fetched() -> None:
+    looked, asked = cut([GROWTH[0], GROWTH[1], GROWTH[2], {"id": "14", "messagesDeleted": [entry("m11")]}], 1)
+    assert ([change.id for change in looked.changes], looked.cursor, asked) == (["m12"], "12", 1)
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 3), st.integers(0, 3)), min_size=1, max_size=10),
+    st.lists(st.integers(0, 4), min_size=1, max_size=5),
+)
+def test_however_a_walk_is_cut_every_message_is_fetched_once(steps: list[tuple[int, int]], rooms: list[int]) -> None:
+    number, records, expected = 10, [], []
+    for step, count in steps:
+        number += step
+        ids = [f"m{number}x{one}" for one in range(count)]
+        expected += ids
+        records.append({"id": str(number), "messagesAdded": [entry(id) for id in ids]})
+    cursor, seen, more = "10", [], True
+    for turn in range(50):
+        rest = [record for record in records if int(record["id"]) > int(cursor)]
+        looked, _ = cut(rest, rooms[turn % len(rooms)], cursor=cursor)
+        assert len(looked.changes) <= max(rooms[turn % len(rooms)], 3)
+        seen += [change.id for change in looked.changes]
+        if not rest:
+            break
+        cursor, more = looked.cursor, looked.more
+        assert more == bool(int(cursor) < number)
+    assert seen == expected

@@ -15,7 +15,7 @@ from shared.errors import (
     ReauthRequired,
 )
 from shared.providers.base import Channel, Listing, MailProvider, Missing, Profile, Refused, Upsert
-from tests.unit.providers.gmail_playback import TOKEN, Answer, Playback, Request, error, mail, provider
+from tests.unit.providers.gmail_playback import TOKEN, Answer, Playback, Request, access, error, mail, provider
 
 PROFILE = Answer(200, {"emailAddress": "Ann@example.org", "messagesTotal": 12, "threadsTotal": 9, "historyId": "77"})
 PRECONDITION = error(400, "failedPrecondition", "Precondition check failed.")
@@ -28,7 +28,7 @@ def test_it_is_a_mail_provider() -> None:
 
 def test_profile() -> None:
     http = Playback([PROFILE])
-    assert provider(http).profile(TOKEN) == Profile("Ann@example.org", "77", 12)
+    assert provider(http).profile(access()) == Profile("Ann@example.org", "77", 12)
     (asked,) = http.requests
     assert asked.url.startswith("http://gmail.test/google/gmail/v1/users/me/profile")
     assert asked.headers["authorization"] == f"Bearer {TOKEN}"
@@ -37,20 +37,20 @@ def test_profile() -> None:
 @pytest.mark.parametrize("root", ["http://gmail.test/google/", "http://gmail.test/google"])
 def test_the_root_is_a_setting(root: str) -> None:
     http = Playback([PROFILE])
-    provider(http, gmail_api_url=root).profile(TOKEN)
+    provider(http, gmail_api_url=root).profile(access())
     assert http.paths == ["GET /google/gmail/v1/users/me/profile"]
 
 
 def test_a_precondition_that_fails_once_is_nothing() -> None:
     http = Playback([PRECONDITION, PROFILE])
-    assert provider(http).profile(TOKEN).address == "Ann@example.org"
+    assert provider(http).profile(access()).address == "Ann@example.org"
 
 
 def test_a_precondition_that_stays_is_a_refusal() -> None:
     with pytest.raises(ProviderRefused):
-        provider(Playback([PRECONDITION, PRECONDITION])).profile(TOKEN)
+        provider(Playback([PRECONDITION, PRECONDITION])).profile(access())
     with pytest.raises(ProviderRefused):
-        provider(Playback([PRECONDITION, PRECONDITION])).list_ids(TOKEN, "page", 10)
+        provider(Playback([PRECONDITION, PRECONDITION])).list_ids(access(), "page", 10)
 
 
 @pytest.mark.parametrize(
@@ -68,14 +68,14 @@ def test_a_precondition_that_stays_is_a_refusal() -> None:
 )
 def test_what_is_no_profile_is_no_answer(body: Any) -> None:
     with pytest.raises(ProviderUnavailable):
-        provider(Playback([Answer(200, body)])).profile(TOKEN)
+        provider(Playback([Answer(200, body)])).profile(access())
 
 
 def test_a_listing_includes_spam_and_trash() -> None:
     http = Playback(
         [Answer(200, {"messages": [{"id": "b"}, {"id": "a"}], "nextPageToken": "T2", "resultSizeEstimate": 9})]
     )
-    assert provider(http).list_ids(TOKEN, "T1", 50, "INBOX") == Listing(("b", "a"), "T2", 9)
+    assert provider(http).list_ids(access(), "T1", 50, "INBOX") == Listing(("b", "a"), "T2", 9)
     assert http.requests[0].query == {
         "includeSpamTrash": ["true"],
         "maxResults": ["50"],
@@ -88,38 +88,55 @@ def test_a_listing_includes_spam_and_trash() -> None:
 @pytest.mark.parametrize(("limit", "asked"), [(0, "1"), (1, "1"), (500, "500"), (9_999, "500")])
 def test_the_page_size_is_one_that_gmail_takes(limit: int, asked: str) -> None:
     http = Playback([Answer(200, {"resultSizeEstimate": 0})])
-    assert provider(http).list_ids(TOKEN, None, limit) == Listing((), None, 0)
+    assert provider(http, gmail_quota="none").list_ids(access(), None, limit) == Listing((), None, 0)
     assert http.requests[0].query["maxResults"] == [asked]
     assert "pageToken" not in http.requests[0].query
 
 
+@pytest.mark.parametrize(("quota", "asked"), [("2026", "294"), ("2025", "500"), ("none", "500")])
+def test_no_more_is_listed_than_can_be_read_in_a_minute(quota: str, asked: str) -> None:
+    http = Playback([Answer(200, {})] * 2)
+    gmail = provider(http, gmail_quota=quota)
+    gmail.list_ids(access(), None, 500)
+    gmail.list_ids(access(), None, 500, "INBOX")  # of a label only what is not known will be read
+    assert [request.query["maxResults"] for request in http.requests] == [[asked], ["500"]]
+
+
+def test_a_listing_names_the_threads_where_gmail_does() -> None:
+    entries: list[dict[str, Any]] = [{"id": "b", "threadId": "t"}, {"id": "a"}, {"id": "c", "threadId": 5}]
+    http = Playback([Answer(200, {"messages": entries}), Answer(200, {"messages": entries[1:]})])
+    gmail = provider(http)
+    assert gmail.list_ids(access(), None, 9).threads == ("t", "", "")
+    assert gmail.list_ids(access(), None, 9).threads == ()
+
+
 def test_a_refused_page_token() -> None:
     with pytest.raises(PageExpired):
-        provider(Playback([error(400, "invalidArgument", "Invalid pageToken")])).list_ids(TOKEN, "old", 10)
+        provider(Playback([error(400, "invalidArgument", "Invalid pageToken")])).list_ids(access(), "old", 10)
     with pytest.raises(ProviderRefused):
-        provider(Playback([error(400, "invalidArgument")])).list_ids(TOKEN, None, 10)
+        provider(Playback([error(400, "invalidArgument")])).list_ids(access(), None, 10)
 
 
 def test_a_label_that_was_deleted_meanwhile_labels_nothing() -> None:
     http = Playback([error(400, "invalidArgument", "Invalid label: Label_7")])
-    assert provider(http).list_ids(TOKEN, None, 10, "Label_7") == Listing((), None)
+    assert provider(http).list_ids(access(), None, 10, "Label_7") == Listing((), None)
 
 
 @pytest.mark.parametrize("messages", [{}, "x", [None], [{}], [{"id": ""}], [{"id": 5}]])
 def test_an_entry_without_an_id_is_not_skipped(messages: Any) -> None:
     with pytest.raises(ProviderUnavailable):
-        provider(Playback([Answer(200, {"messages": messages})])).list_ids(TOKEN, None, 10)
+        provider(Playback([Answer(200, {"messages": messages})])).list_ids(access(), None, 10)
 
 
 def test_labels() -> None:
     http = Playback([Answer(200, {"labels": [{"id": "SPAM", "name": "Spam"}, {"id": "Label_1"}, {"id": "INBOX"}]})])
-    assert provider(http).labels(TOKEN) == ("INBOX", "Label_1", "SPAM")
+    assert provider(http).labels(access()) == ("INBOX", "Label_1", "SPAM")
     assert http.paths == ["GET /google/gmail/v1/users/me/labels"]
 
 
 def test_fetch_asks_for_metadata_with_the_headers_of_the_settings() -> None:
     http = Playback([Answer(200, mail("a"))])
-    (upsert,) = provider(http, headers=("message-id", "subject")).fetch(TOKEN, ["a"])
+    (upsert,) = provider(http, headers=("message-id", "subject")).fetch(access(), ["a"])
     assert isinstance(upsert, Upsert)
     assert upsert.message.sender == "ann@example.org"
     assert upsert.message.headers == {"subject": "Mail a"}
@@ -143,7 +160,7 @@ GOOD = {id: Answer(200, mail(id)) for id in "abcdefg"}
 
 def test_one_answer_per_id_in_order_and_repeats_cost_nothing() -> None:
     http = serve(a=GOOD["a"], b=error(404), c=GOOD["c"])
-    answers = provider(http).fetch(TOKEN, ["c", "a", "b", "c"])
+    answers = provider(http).fetch(access(), ["c", "a", "b", "c"])
     assert [answer.id for answer in answers] == ["c", "a", "b", "c"]
     assert [type(answer) for answer in answers] == [Upsert, Upsert, Missing, Upsert]
     assert len(http.requests) == 3
@@ -152,17 +169,17 @@ def test_one_answer_per_id_in_order_and_repeats_cost_nothing() -> None:
 @pytest.mark.parametrize("status", [400, 403, 410, 500, 503])
 def test_a_message_that_stays_refused_is_refused_alone(status: int) -> None:
     http = serve(a=GOOD["a"], b=error(status, "backendError"))
-    assert provider(http).fetch(TOKEN, ["b", "a"])[0] == Refused(
+    assert provider(http).fetch(access(), ["b", "a"])[0] == Refused(
         "b", f"Gmail refused the message ({status} backendError)."
     )
-    assert [asked.last for asked in http.requests] == ["b", "b", "a"]
+    assert [asked.last for asked in http.requests] == ["b", "a", "b"]
 
 
 @pytest.mark.parametrize(
     "first", [PRECONDITION, error(500), error(403, "forbidden"), Answer(200, b"<html>"), Answer(200, b"")]
 )
 def test_a_message_that_is_refused_once_gets_a_second_try(first: Answer) -> None:
-    (answer,) = provider(serve(a=[first, GOOD["a"]])).fetch(TOKEN, ["a"])
+    (answer,) = provider(serve(a=[first, GOOD["a"]])).fetch(access(), ["a"])
     assert isinstance(answer, Upsert)
 
 
@@ -178,48 +195,48 @@ def test_a_message_that_is_refused_once_gets_a_second_try(first: Answer) -> None
 )
 def test_what_is_about_the_whole_call_ends_it(failure: Answer | Exception, expected: type[Exception]) -> None:
     with pytest.raises(expected):
-        provider(serve(a=GOOD["a"], b=failure)).fetch(TOKEN, ["a", "b", "c"])
+        provider(serve(a=GOOD["a"], b=failure, c=GOOD["c"])).fetch(access(), ["a", "b", "c"])
 
 
 def test_the_wait_comes_along() -> None:
     with pytest.raises(RateLimited) as caught:
-        provider(serve(a=error(429, **{"retry-after": "17"}))).fetch(TOKEN, ["a"])
+        provider(serve(a=error(429, **{"retry-after": "17"}))).fetch(access(), ["a"])
     assert caught.value.retry_after == 17.0
 
 
 def test_nothing_served_is_not_the_messages_fault() -> None:
     ids = [f"m{number}" for number in range(10)]
     with pytest.raises(ProviderUnavailable):
-        provider(serve(**{id_: error(400) for id_ in ids})).fetch(TOKEN, ids)
-    few = provider(serve(a=error(500), b=error(500))).fetch(TOKEN, ["a", "b"])
+        provider(serve(**{id_: error(400) for id_ in ids})).fetch(access(), ids)
+    few = provider(serve(a=error(500), b=error(500))).fetch(access(), ["a", "b"])
     assert [type(answer) for answer in few] == [Refused, Refused]
     # A 404 is an answer.
-    some = provider(serve(a=error(500), b=error(500), c=error(500), d=error(404))).fetch(TOKEN, ["a", "b", "c", "d"])
+    some = provider(serve(a=error(500), b=error(500), c=error(500), d=error(404))).fetch(access(), ["a", "b", "c", "d"])
     assert [type(answer) for answer in some] == [Refused, Refused, Refused, Missing]
 
 
 def test_an_outage_is_not_asked_a_thousand_times() -> None:
     http = Playback(lambda _: error(503))
     with pytest.raises(ProviderUnavailable):
-        provider(http).fetch(TOKEN, [f"m{number}" for number in range(500)])
-    assert len(http.requests) == 20
+        provider(http).fetch(access(), [f"m{number}" for number in range(500)])
+    assert http.batches == [24, 24]
 
 
 @pytest.mark.parametrize("id", ["", ".", "..", "x" * 513])
 def test_an_id_that_would_ask_for_something_else_is_not_asked_for(id: str) -> None:
     http = Playback([])
-    assert [type(answer) for answer in provider(http).fetch(TOKEN, [id])] == [Refused]
+    assert [type(answer) for answer in provider(http).fetch(access(), [id])] == [Refused]
     assert http.requests == []
 
 
 def test_an_id_cannot_leave_its_place_in_the_url() -> None:
     http = Playback([error(404)])
-    provider(http).fetch(TOKEN, ["../labels?x=1#é"])
+    provider(http).fetch(access(), ["../labels?x=1#é"])
     assert http.requests[0].path == "/google/gmail/v1/users/me/messages/..%2Flabels%3Fx%3D1%23%C3%A9"
 
 
 def test_an_answer_about_another_message_is_not_taken_for_it() -> None:
-    (answer,) = provider(serve(a=GOOD["b"])).fetch(TOKEN, ["a"])
+    (answer,) = provider(serve(a=GOOD["b"])).fetch(access(), ["a"])
     assert isinstance(answer, Refused)
     assert answer.id == "a"
 
@@ -233,22 +250,22 @@ BASE = "/google/gmail/v1/users/me/"
 
 def test_a_watch_is_unfiltered() -> None:
     http = Playback([WATCHED])
-    assert provider(http).open_channel(TOKEN) == Channel("", 1_790_604_800.0)
+    assert provider(http).open_channel(access()) == Channel("", 1_790_604_800.0)
     assert http.paths == [f"POST {BASE}watch"]
     assert http.requests[0].body == '{"topicName": "projects/p/topics/gmail"}'
     assert http.requests[0].headers["content-type"] == "application/json"
 
 
 def test_without_a_topic_there_is_no_channel() -> None:
-    assert provider(Playback([]), gmail_topic="").open_channel(TOKEN) is None
+    assert provider(Playback([]), gmail_topic="").open_channel(access()) is None
 
 
 def test_a_watch_in_the_way_is_stopped_once() -> None:
     http = Playback([IN_THE_WAY, Answer(204, b""), WATCHED])
-    assert provider(http).open_channel(TOKEN) == Channel("", 1_790_604_800.0)
+    assert provider(http).open_channel(access()) == Channel("", 1_790_604_800.0)
     assert http.paths == [f"POST {BASE}watch", f"POST {BASE}stop", f"POST {BASE}watch"]
     with pytest.raises(ProviderRefused):
-        provider(Playback([IN_THE_WAY, Answer(204, b""), IN_THE_WAY])).open_channel(TOKEN)
+        provider(Playback([IN_THE_WAY, Answer(204, b""), IN_THE_WAY])).open_channel(access())
 
 
 @pytest.mark.parametrize(
@@ -262,17 +279,17 @@ def test_a_watch_in_the_way_is_stopped_once() -> None:
 )
 def test_a_watch_that_is_refused(answer: Answer, expected: type[Exception]) -> None:
     with pytest.raises(expected):
-        provider(Playback([answer])).open_channel(TOKEN)
+        provider(Playback([answer])).open_channel(access())
 
 
 @pytest.mark.parametrize("answer", [Answer(204, b""), Answer(200, b""), Answer(200, {}), error(404, "notFound")])
 def test_a_watch_that_is_gone_can_be_stopped(answer: Answer) -> None:
-    provider(Playback([answer])).close_channel(TOKEN, Channel("", 0.0))
+    provider(Playback([answer])).close_channel(access(), Channel("", 0.0))
 
 
 def test_a_watch_that_cannot_be_stopped() -> None:
     with pytest.raises(ProviderUnavailable):
-        provider(Playback([error(503)])).close_channel(TOKEN, Channel("", 0.0))
+        provider(Playback([error(503)])).close_channel(access(), Channel("", 0.0))
 
 
 @pytest.mark.parametrize(
