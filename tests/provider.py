@@ -9,11 +9,13 @@ from dataclasses import dataclass, field, replace
 from shared.errors import CursorExpired, ProviderUnavailable, RateLimited, ReauthRequired
 from shared.ports import Clock
 from shared.providers.base import (
+    Access,
     Change,
     Channel,
     Deleted,
     Fetched,
     LabelsChanged,
+    Limits,
     Listing,
     Message,
     Missing,
@@ -36,6 +38,9 @@ class MemoryProvider:
     messages: dict[str, Message] = field(default_factory=dict)
     refused: set[str] = field(default_factory=set)
     unreadable: set[str] = field(default_factory=set)  # answers 404 although it is there
+    limits: Limits | None = None
+    whole_threads: bool = False  # reads threads where it is asked for two or more messages of one
+    spent: float = 0.0
     channels: int = 0
     opened: int = 0
     calls: Counter[str] = field(default_factory=Counter)
@@ -87,11 +92,11 @@ class MemoryProvider:
         """Every cursor taken so far answers 404 from now on."""
         self._floor = self._next()
 
-    def profile(self, token: str) -> Profile:
+    def profile(self, access: Access) -> Profile:
         self._called("profile")
         return Profile(self.address, str(self._last), len(self.messages))
 
-    def list_ids(self, token: str, page: str | None, limit: int, label: str | None = None) -> Listing:
+    def list_ids(self, access: Access, page: str | None, limit: int, label: str | None = None) -> Listing:
         self._called("list")
         named = [id_ for id_, message in self.messages.items() if label is None or label in message.labels]
         named.sort(key=self._arrived.__getitem__, reverse=True)
@@ -99,18 +104,25 @@ class MemoryProvider:
         ids = [id_ for id_ in named if page is None or self._arrived[id_] < int(page)]
         found = ids[:limit]
         following = str(self._arrived[found[-1]]) if len(ids) > limit else None
-        return Listing(tuple(found), following, len(named))
+        access.meter.spend(1)
+        return Listing(tuple(found), following, len(named), tuple(self.messages[id_].thread_id for id_ in found))
 
-    def labels(self, token: str) -> tuple[str, ...]:
+    def labels(self, access: Access) -> tuple[str, ...]:
         self._called("labels")
         return tuple(sorted({label for message in self.messages.values() for label in message.labels}))
 
-    def fetch(self, token: str, ids: Sequence[str]) -> tuple[Fetched, ...]:
+    def fetch(self, access: Access, ids: Sequence[str], threads: Sequence[str] = ()) -> tuple[Fetched, ...]:
         self._called("fetch")
-        self.calls["get"] += len(ids)
-        return tuple(self._get(id_) for id_ in ids)
+        whole = {thread for thread, count in Counter(threads).items() if count > 1} if self.whole_threads else set()
+        alone = [id_ for id_, thread in zip(ids, threads, strict=True) if thread not in whole] if threads else ids
+        access.meter.spend(2 * len(alone) + 4 * len(whole))
+        self.spent += 2 * len(alone) + 4 * len(whole)
+        others = [id_ for id_, message in self.messages.items() if message.thread_id in whole and id_ not in ids]
+        self.calls["get"] += len(alone)
+        self.calls["thread"] += len(whole)
+        return tuple(self._get(id_) for id_ in (*ids, *others))
 
-    def changes(self, token: str, cursor: str) -> Page:
+    def changes(self, access: Access, cursor: str) -> Page:
         self._called("changes")
         if int(cursor) < self._floor:
             raise CursorExpired
@@ -134,7 +146,7 @@ class MemoryProvider:
             self.on_call("changed")
         return page
 
-    def open_channel(self, token: str) -> Channel | None:
+    def open_channel(self, access: Access) -> Channel | None:
         self._called("open_channel")
         if not self.channelled:
             return None
@@ -142,7 +154,7 @@ class MemoryProvider:
         self.opened += 1
         return Channel("", self.clock.now() + 7 * 86_400)
 
-    def close_channel(self, token: str, channel: Channel) -> None:
+    def close_channel(self, access: Access, channel: Channel) -> None:
         self._called("close_channel")
         self.channels = 0
 

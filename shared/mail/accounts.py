@@ -1,4 +1,7 @@
-"""What a person does with mailboxes: connect, disconnect, erase, and see how they are."""
+"""What a person does with mailboxes: connect, disconnect, erase, and see how they are.
+
+Over 300 lines: it is one port of the API, and its methods share the choice of the mailboxes that are meant.
+"""
 
 from __future__ import annotations
 
@@ -50,12 +53,30 @@ class Accounts:
         if not chosen:
             raise ConsentRequired(f"Grant access to the {provider} mailbox first.", provider=provider)
         for loaded in chosen:
-            state = self._raise_epoch(
-                loaded,
-                lambda state, at: _connecting(state, at, grant_id),
-                writes=lambda state: _never_used(state, grant_id),
-            )
-            enqueue_once(self.ctx.tasks, state, "connect", "first")
+            self._start(loaded, grant_id)
+
+    def connect_account(self, uid: str, provider: str, grant_id: str, address: str | None) -> None:
+        """Follow the account of a grant whose subject the provider has named: in its mailbox, or in one of its own.
+
+        Its mailbox is the one that uses the grant, else the one with this address (None where the provider does not vouch
+        for one), else one that never came to follow anything and has no grant that works. Raises ``Retry``.
+        """
+        name = PROVIDERS[provider]
+        mailboxes = self._mailboxes(uid, name)
+        using = [loaded for loaded in mailboxes if grant_id in _grants_of(loaded.state)]
+        same = [loaded for loaded in mailboxes if address is not None and loaded.state.address == address.lower()]
+        idle = [loaded for loaded in mailboxes if loaded.state.address is None and not self._usable(loaded.state)]
+        found = [*using, *same, *idle]
+        self._start(found[0] if found else self._create(uid, name, grant_id), grant_id)
+
+    def grant_ids(self, uid: str, provider: str, address: str | None) -> tuple[str, ...]:
+        """The grants of the mailboxes with this address; without one, of the user's only mailbox at the provider."""
+        mailboxes = self._mailboxes(uid, PROVIDERS[provider])
+        if address is not None:
+            mailboxes = [loaded for loaded in mailboxes if loaded.state.address == address.lower()]
+        elif len(mailboxes) > 1:
+            mailboxes = []
+        return tuple(grant_id for loaded in mailboxes for grant_id in _grants_of(loaded.state))
 
     def disconnect(self, uid: str, provider: str) -> None:
         """Stop following the mailboxes of a provider; grants, messages and streams stay. Raises ``NotFound``."""
@@ -85,7 +106,7 @@ class Accounts:
         return {
             "user_id": uid,
             "running_syncs": [state.id for state in states if state.status in running],
-            "mailboxes": [_public(state) for state in states],
+            "mailboxes": [_public(state, self.ctx.clock.now()) for state in states],
         }
 
     def messages(
@@ -123,8 +144,15 @@ class Accounts:
         return self._page(lambda start, size: queries.gaps_of(mailbox, size, start), after, limit, shown)
 
     def _usable(self, state: MailboxState) -> bool:
-        ids = [state.grant_id] if state.candidate is None else [state.candidate, state.grant_id]
-        return any(self.ctx.grants.usable(state.uid, id_) for id_ in ids)
+        return any(self.ctx.grants.usable(state.uid, grant_id) for grant_id in _grants_of(state))
+
+    def _start(self, loaded: Loaded, grant_id: str | None) -> None:
+        state = self._raise_epoch(
+            loaded,
+            lambda state, at: _connecting(state, at, grant_id),
+            writes=lambda state: _never_used(state, grant_id),
+        )
+        enqueue_once(self.ctx.tasks, state, "connect", "first")
 
     def _page(
         self,
@@ -158,6 +186,10 @@ class Accounts:
             user = self.ctx.store.get([refs.user(uid)]).get(refs.user(uid))
             if user is None:
                 raise NotFound("There is no such user.")
+            # Read after the user, whose version the commit expects: of two that connect one account, one creates.
+            same = [found for found in self._mailboxes(uid, provider) if found.state.grant_id == grant_id]
+            if same:
+                return same[0]
             slot, now = _slot(user.data, provider), self.ctx.clock.now()
             mailbox = refs.mailbox_id(uid, slot, provider)
             state = MailboxState(mailbox, uid, provider, slot, grant_id, created_at=now, updated_at=now)
@@ -168,9 +200,6 @@ class Accounts:
                     [Create(state.ref, document(state)), Update(user.ref, taken, user.version)]
                 )
             except (Conflict, Unknown):
-                same = [found for found in self._mailboxes(uid, provider) if found.state.grant_id == grant_id]
-                if same:
-                    return same[0]
                 continue
             return Loaded(state, versions[0] or "")
         raise Retry("The user's mailboxes kept changing.")
@@ -217,6 +246,11 @@ def _connecting(state: MailboxState, at: float, grant_id: str | None) -> Mailbox
     )
 
 
+def _grants_of(state: MailboxState) -> tuple[str, ...]:
+    """The grants that a mailbox is connected with, or may be: what is to be tried first in front."""
+    return (state.grant_id,) if state.candidate is None else (state.candidate, state.grant_id)
+
+
 def _candidate(state: MailboxState, grant_id: str | None) -> str | None:
     """The grant to be tried: a new one, or one that was brought before and has not been tried yet."""
     if grant_id is None:
@@ -253,7 +287,7 @@ def _slot(user: dict[str, Any], provider: str) -> str:
     return "primary" if given == 0 else f"m{given + 1}"
 
 
-def _public(state: MailboxState) -> dict[str, Any]:
+def _public(state: MailboxState, at: float) -> dict[str, Any]:
     def time(value: float | None) -> str | None:
         return None if value is None else iso(value)
 
@@ -277,6 +311,7 @@ def _public(state: MailboxState) -> dict[str, Any]:
             "total": state.backfill.total,
         },
         "resync": None if state.resync is None else {"phase": state.resync.phase, "listed": state.resync.listed},
+        "quota": {"spent": state.quota.spent, "today": state.quota.spent_on(at)},
         "gaps_due": time(state.due_gaps),
         "channel_expires_at": time(state.channel.expires_at if state.channel else None),
     }

@@ -57,8 +57,9 @@ def apply(
     """Commit a page; None when it is spent.
 
     ``position`` answers what of the mailbox must be as it was when the page was fetched. ``account`` fetches messages
-    that the fold asks for. ``published`` is how far the bus is known to be. ``optimistic`` skips the first read of the
-    documents: a Conflict tells when one is there after all. Raises ``Stopped``, ``Retry``, provider errors.
+    that the fold asks for, and what it has spent is charged to the mailbox. ``published`` is how far the bus is known to
+    be. ``optimistic`` skips the first read of the documents: a Conflict tells when one is there after all.
+    Raises ``Stopped``, ``Retry``, provider errors.
     """
     fetched_with = (loaded.state.epoch, position(loaded.state))
     known = {} if optimistic else _documents(ctx, loaded.state, work)
@@ -78,9 +79,11 @@ def apply(
             continue
         try:
             for commit in folded.commits:
-                mailbox = Update(loaded.state.ref, difference(loaded.state, commit.state), loaded.version)
+                last = commit is folded.commits[-1]
+                state = account.charged(commit.state) if account is not None and last else commit.state
+                mailbox = Update(loaded.state.ref, difference(loaded.state, state), loaded.version)
                 versions = ctx.store.commit([mailbox, *commit.writes])
-                loaded = Loaded(with_rev(loaded.state, commit.state), versions[0] or "")
+                loaded = Loaded(with_rev(loaded.state, state), versions[0] or "")
                 written.extend(commit.segments)
         except (Conflict, Unknown):
             current = load(ctx, loaded.state.id)
@@ -110,7 +113,7 @@ def finish(ctx: Context, applied: Applied, published: int = 0, successor: str | 
 
 
 def _fetched(account: Account, ids: tuple[str, ...]) -> tuple[Fetched, ...]:
-    return account.call(lambda provider, token: provider.fetch(token, ids))
+    return account.call(lambda provider, access: provider.fetch(access, ids))
 
 
 def _without(work: Work, stale: tuple[str, ...]) -> Work:

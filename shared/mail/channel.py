@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from shared import queries, refs
-from shared.errors import ProviderError, ProviderRefused
+from shared.errors import ProviderError, ProviderRefused, ProviderUnavailable
 from shared.mail.context import Account, Context, Loaded, amend_mailbox
 from shared.mail.state import ChannelState, MailboxState, healthy, read_state, troubled
 from shared.mail.tasks import StepTask
@@ -28,10 +28,13 @@ def renew(ctx: Context, loaded: Loaded, _task: StepTask) -> bool:
     account = Account(ctx, state)
     at = ctx.clock.now()
     try:
-        channel = account.call(lambda provider, token: provider.open_channel(token))
+        channel = account.call(lambda provider, access: provider.open_channel(access))
     except ProviderRefused as refused:
         _refused(ctx, loaded, at, refused.message)
         return True
+    except ProviderUnavailable:
+        amend_mailbox(ctx, state.id, lambda current: _own(current, state, _without_an_ended_one(current, at)), loaded)
+        raise
     if channel is None:
         amend_mailbox(ctx, state.id, lambda current: _own(current, state, _unchannelled(current, at)), loaded)
         return True
@@ -39,12 +42,15 @@ def renew(ctx: Context, loaded: Loaded, _task: StepTask) -> bool:
     opened = ChannelState(channel.id, channel.expires_at, renew_at)
 
     def decide(current: MailboxState) -> MailboxState:
-        return _own(current, state, healthy(replace(current, channel=opened, due_channel=renew_at), "channel", at))
+        if current.channel == opened:
+            return current
+        renewed = healthy(replace(current, channel=opened, due_channel=renew_at), "channel", at)
+        return _own(current, state, account.charged(renewed))
 
     after = amend_mailbox(ctx, state.id, decide, loaded)
     replaced = after is not None and after.active and (channel.id == "" or after.channel == opened)
     if not replaced and not _shared(ctx, state, channel.id):
-        account.call(lambda provider, token: provider.close_channel(token, channel))
+        account.call(lambda provider, access: provider.close_channel(access, channel))
     return True
 
 
@@ -58,7 +64,7 @@ def stop(ctx: Context, loaded: Loaded) -> None:
     if not _shared(ctx, state, channel.id):
         try:
             Account(ctx, state).call(
-                lambda provider, token: provider.close_channel(token, Channel(channel.id, channel.expires_at))
+                lambda provider, access: provider.close_channel(access, Channel(channel.id, channel.expires_at))
             )
         except ProviderError as error:
             if error.retry and ctx.clock.now() < channel.expires_at:
@@ -73,6 +79,11 @@ def _own(current: MailboxState, seen: MailboxState, wanted: MailboxState) -> Mai
 
 def _unchannelled(state: MailboxState, at: float) -> MailboxState:
     return healthy(replace(state, channel=None, due_channel=None), "channel", at)
+
+
+def _without_an_ended_one(state: MailboxState, at: float) -> MailboxState:
+    """The mailbox, to be polled fast where its channel has ended."""
+    return replace(state, channel=None) if state.channel is not None and state.channel.expires_at <= at else state
 
 
 def _stopped(state: MailboxState, channel_id: str, at: float) -> MailboxState:
@@ -95,8 +106,7 @@ def _refused(ctx: Context, loaded: Loaded, at: float, reason: str) -> None:
     """The provider will not ring: say so, poll fast once the old channel has ended, ask again later."""
 
     def decide(current: MailboxState) -> MailboxState:
-        kept = current.channel if current.channel is not None and current.channel.expires_at > at else None
-        waiting = replace(current, channel=kept, due_channel=at + RETRY_AFTER)
+        waiting = replace(_without_an_ended_one(current, at), due_channel=at + RETRY_AFTER)
         return _own(current, loaded.state, troubled(waiting, "channel", f"No push channel: {reason}"))
 
     amend_mailbox(ctx, loaded.state.id, decide, loaded)

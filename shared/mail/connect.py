@@ -29,7 +29,7 @@ def connect(ctx: Context, loaded: Loaded, task: StepTask) -> bool:
     account = Account(ctx, state if state.candidate is None else replace(state, grant_id=state.candidate))
     at = ctx.clock.now()  # before the anchor is taken: a mail received from here on is live, whichever chain finds it
     try:
-        profile = account.call(lambda provider, token: provider.profile(token))
+        profile = account.call(lambda provider, access: provider.profile(access))
         ensure_same_account(state, profile)
     except (ProviderRefused, ReauthRequired) as refused:
         if state.candidate is None or state.address is None:
@@ -47,7 +47,7 @@ def connect(ctx: Context, loaded: Loaded, task: StepTask) -> bool:
         notices=() if state.connected else (Notice(types.CONNECTED, {"address": address}),),
         writes=(*_routed(route, doc, state.id), *_replaced(state)),
     )
-    applied = apply(ctx, loaded, work, anew)
+    applied = apply(ctx, loaded, work, anew, account)
     if applied is None:
         return False
     finish(ctx, applied, task.published)

@@ -9,9 +9,10 @@ from typing import TypeVar
 from shared import refs
 from shared.cas import amend
 from shared.errors import ConfigurationError, ReauthRequired, Retry
+from shared.mail.quota import LaneName, Pace
 from shared.mail.state import MailboxState, difference, document, read_state, sent
 from shared.ports import Bus, Clock, Doc, Store, Tasks
-from shared.providers.base import MailProvider
+from shared.providers.base import Access, MailProvider
 from shared.vault.grants import Grants
 
 Answer = TypeVar("Answer")
@@ -42,27 +43,33 @@ class Loaded:
 class Account:
     """One mailbox's provider, called with its grant's token; a token that is refused is refreshed once."""
 
-    def __init__(self, ctx: Context, state: MailboxState) -> None:
+    def __init__(self, ctx: Context, state: MailboxState, lane: LaneName = "live") -> None:
         provider = ctx.providers.get(state.provider)
         if provider is None:
             raise ConfigurationError(f"No adapter is configured for {state.provider}.")
         self.provider: MailProvider = provider
         self._grants = ctx.grants
         self._state = state
+        alone = lane == "live" and not state.catching_up
+        self._pace = Pace(ctx.clock, provider.limits, state.quota, lane, alone)
 
-    def call(self, ask: Callable[[MailProvider, str], Answer]) -> Answer:
+    def call(self, ask: Callable[[MailProvider, Access], Answer]) -> Answer:
         """Ask the provider with a fresh token. Raises ``ReauthRequired`` when the grant no longer works."""
         token = self._token(None)
         try:
-            return ask(self.provider, token)
+            return ask(self.provider, Access(token, self._pace))
         except ReauthRequired:
             token = self._token(token)
         try:
-            return ask(self.provider, token)
+            return ask(self.provider, Access(token, self._pace))
         except ReauthRequired:
             if not self._grants.revoked(self._state.uid, self._state.grant_id, token):
                 raise Retry("The grant was replaced while it was in use.") from None
             raise
+
+    def charged(self, state: MailboxState) -> MailboxState:
+        """The mailbox once it is charged with what was asked of its provider through this account."""
+        return replace(state, quota=self._pace.charged(state.quota)) if self._pace.spent else state
 
     def _token(self, rejected: str | None) -> str:
         state = self._state

@@ -42,7 +42,7 @@ def retry(ctx: Context, loaded: Loaded, _task: StepTask) -> bool:
     due = [doc for doc in found[:AT_ONCE] if doc.data["next_at"] <= at]
     waiting = [doc.data["next_at"] for doc in found[len(due) :]]
     verdicts: list[_Verdict] = []
-    account = Account(ctx, state)
+    account = Account(ctx, state, "background")
     if due:
         ids = [doc.data["id"] for doc in due]
         answers = [answer for few in _few(ids) for answer in _fetched(account, few)]
@@ -77,7 +77,7 @@ def _few(ids: list[str]) -> list[list[str]]:
 
 
 def _fetched(account: Account, ids: list[str]) -> tuple[Fetched, ...]:
-    return account.call(lambda provider, token: provider.fetch(token, ids))
+    return account.call(lambda provider, access: provider.fetch(access, ids))
 
 
 def _judge(gap: Doc, answer: Fetched, message: Doc | None, at: float) -> _Verdict:

@@ -26,7 +26,7 @@ def look(ctx: Context, loaded: Loaded, task: StepTask) -> bool:
     state = loaded.state
     account = Account(ctx, state)
     cursor = followed(state)
-    page = account.call(lambda provider, token: provider.changes(token, cursor))
+    page = account.call(lambda provider, access: provider.changes(access, cursor))
     at = ctx.clock.now()
     work = Work("live", at, page.changes, lambda current: _advanced(current, page, at))
     applied = apply(ctx, loaded, work, lambda current: current.cursor, account, task.published)

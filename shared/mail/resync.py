@@ -21,7 +21,7 @@ from shared.errors import PageExpired, ProviderRefused
 from shared.events import types
 from shared.mail import message as mail
 from shared.mail.apply import apply, finish
-from shared.mail.backfill import ensure_progress, restarted
+from shared.mail.backfill import ensure_progress, give_way, restarted
 from shared.mail.connect import ensure_same_account
 from shared.mail.context import Account, Context, Loaded
 from shared.mail.fold import Notice, Work
@@ -43,13 +43,15 @@ def start(ctx: Context, loaded: Loaded) -> bool:
     """Take a new anchor and begin; False when another step has moved the cursor meanwhile."""
     state = loaded.state
     account = Account(ctx, state)
-    profile = account.call(lambda provider, token: provider.profile(token))
+    profile = account.call(lambda provider, access: provider.profile(access))
     ensure_same_account(state, profile)
     at = ctx.clock.now()
 
     def begun(current: MailboxState) -> MailboxState:
         run = current.resyncs + 1
-        ended = replace(current.backfill, listing=False, done=True, token=None, page=current.backfill.page + 1)
+        ended = replace(
+            current.backfill, listing=False, done=True, token=None, early=(), page=current.backfill.page + 1
+        )
         return healthy(
             replace(
                 current,
@@ -71,7 +73,7 @@ def start(ctx: Context, loaded: Loaded) -> bool:
         )
 
     work = Work("notice", at, advance=begun, notices=(Notice(types.PROGRESS, {"kind": "resync", "listed": 0}),))
-    applied = apply(ctx, loaded, work, lambda current: current.cursor)
+    applied = apply(ctx, loaded, work, lambda current: current.cursor, account)
     if applied is None:
         return False
     finish(ctx, applied)
@@ -87,7 +89,8 @@ def walk(ctx: Context, loaded: Loaded, task: StepTask) -> bool:
     if task.page != page_of(state, "resync"):
         continue_chain(ctx.tasks, state, "resync")
         return True
-    account = Account(ctx, state)
+    give_way(state, task)
+    account = Account(ctx, state, "background")
     at = ctx.clock.now()
     match state.resync.phase:
         case "list":
@@ -107,19 +110,19 @@ def walk(ctx: Context, loaded: Loaded, task: StepTask) -> bool:
 
 def _list(ctx: Context, account: Account, state: MailboxState, resync: Resync, at: float) -> Work:
     try:
-        listing = account.call(lambda provider, token: provider.list_ids(token, resync.token, ctx.page_size))
+        listing = account.call(lambda provider, access: provider.list_ids(access, resync.token, ctx.page_size))
     except PageExpired as expired:
         return _restart(resync, at, expired)
     ensure_progress(resync.token, listing)
     by_ref = {refs.message(state.id, id_): id_ for id_ in listing.ids}
     known = ctx.store.get(list(by_ref))
     unknown = [id_ for ref, id_ in by_ref.items() if ref not in known or _gone_yet_listed(resync, known[ref])]
-    changes = account.call(lambda provider, token: provider.fetch(token, unknown)) if unknown else ()
+    changes = account.call(lambda provider, access: provider.fetch(access, unknown)) if unknown else ()
     listed = resync.listed + len(listing.ids)
     if listing.next is not None:
         turn: dict[str, object] = {"token": listing.next, "listed": listed}
     else:
-        labels = account.call(lambda provider, token: provider.labels(token))
+        labels = account.call(lambda provider, access: provider.labels(access))
         turn = {"token": None, "listed": listed, "phase": "labels" if labels else "sweep", "labels": labels}
     page = _page(state, resync, None, listing.ids)
     return Work("resync", at, changes, lambda current: _turned(current, at, **turn), writes=(page,))
@@ -136,11 +139,11 @@ def _labels(account: Account, state: MailboxState, resync: Resync, at: float) ->
     label, *others = resync.labels
     rest: dict[str, object] = {"token": None, "labels": tuple(others), "phase": "labels" if others else "sweep"}
     try:
-        listing = account.call(lambda provider, token: provider.list_ids(token, resync.token, LISTED_AT_ONCE, label))
+        listing = account.call(lambda provider, access: provider.list_ids(access, resync.token, LISTED_AT_ONCE, label))
     except PageExpired as expired:
         return _restart(resync, at, expired)
     except ProviderRefused:
-        if label in account.call(lambda provider, token: provider.labels(token)):
+        if label in account.call(lambda provider, access: provider.labels(access)):
             raise
         return Work("resync", at, advance=lambda current: _turned(current, at, **rest))  # deleted since we asked
     ensure_progress(resync.token, listing)
@@ -171,7 +174,7 @@ def _sweep(ctx: Context, account: Account, state: MailboxState, resync: Resync, 
         if len(doubtful) == ASKED_AT_ONCE:
             break
     if doubtful:
-        for answer in account.call(lambda provider, token: provider.fetch(token, doubtful)):
+        for answer in account.call(lambda provider, access: provider.fetch(access, doubtful)):
             changes.append(Deleted(answer.id, resync.floor) if isinstance(answer, Missing) else answer)
     if last is not None and (last is not docs[-1] or len(docs) == SWEPT_AT_ONCE):
         after = refs.key(last.ref)

@@ -19,6 +19,7 @@ from typing import Any
 import msgspec
 
 from shared import queries, refs
+from shared.mail.quota import Quota
 from shared.ports import Data, Doc
 
 STUCK_AFTER = 600.0
@@ -34,6 +35,7 @@ class Backfill:
     """Where the walk through the past stands.
 
     ``listing`` until the provider's listing has ended, then the placeholders that live sync left are swept (``after``).
+    ``early`` are messages that are stored although the listing has yet to name them: they came with others of their thread.
     """
 
     page: int = 0
@@ -44,6 +46,7 @@ class Backfill:
     done: bool = False
     listed: int = 0
     total: int | None = None
+    early: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +134,7 @@ class MailboxState:
     refused_in_row: int = 0
     troubles: dict[str, Trouble] = field(default_factory=dict)
     resume_at: float | None = None
+    quota: Quota = field(default_factory=Quota)
     last_synced_at: float | None = None
     lag: float | None = None
     channel: ChannelState | None = None
@@ -149,6 +153,11 @@ class MailboxState:
     def active(self) -> bool:
         """Whether steps may work on it."""
         return self.status not in ("disconnected", "reauth_required") and not self.erasing
+
+    @property
+    def catching_up(self) -> bool:
+        """Whether a chain beside live sync has calls to make: backfill or resync, or gaps that wait."""
+        return not self.backfill.done or self.resync is not None or self.due_gaps is not None
 
     @property
     def last_error(self) -> str | None:
@@ -209,6 +218,7 @@ def sent(state: MailboxState, mark: int) -> MailboxState:
 def document(state: MailboxState) -> Data:
     """The state as its document, with the fields that only queries use."""
     data: Data = msgspec.to_builtins(state)
+    data["backfill"]["early"] = list(state.backfill.early)
     if state.resync is not None:
         data["resync"]["labels"] = list(state.resync.labels)
     waiting = (state.due_live, state.due_channel, state.due_gaps) if state.active else ()

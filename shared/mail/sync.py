@@ -10,6 +10,7 @@
             applied ......... done, acknowledged
             spent ........... another step was faster: look again, or leave it to the walk that goes on
             CursorExpired ... resync
+            Paced ........... the same task later: the mailbox has used what it may for now
             RateLimited ..... the same task later; until then no step of the mailbox calls the provider
             ReauthRequired .. reauth_required, said once, then silence
             refused, stopped  error, visible; that chain is tried again every hour
@@ -27,6 +28,7 @@ from shared.errors import (
     BrainstemError,
     ConfigurationError,
     CursorExpired,
+    Paced,
     ProviderRefused,
     ProviderUnavailable,
     RateLimited,
@@ -39,6 +41,7 @@ from shared.mail import backfill, channel, connect, erase, gaps, live, resync
 from shared.mail.apply import apply, finish
 from shared.mail.context import Context, Loaded, amend_mailbox, load
 from shared.mail.fold import Notice, Work
+from shared.mail.quota import drained
 from shared.mail.state import ERROR_RECHECK, STUCK_AFTER, MailboxState, settled, troubled
 from shared.mail.tasks import BUCKET, StepTask, put_off, settle
 
@@ -110,6 +113,8 @@ def _attempt(ctx: Context, loaded: Loaded, task: StepTask) -> bool | None:
             return CHAINS[task.kind](ctx, loaded, task)
         except CursorExpired:
             return resync.start(ctx, loaded)
+    except Paced as paced:
+        put_off(ctx.tasks, task, loaded.state, ctx.clock.now() + (paced.retry_after or 0.0))
     except RateLimited as limited:
         _pause(ctx, loaded, task, limited)
     except ReauthRequired as dead:
@@ -126,8 +131,12 @@ def _pause(ctx: Context, loaded: Loaded, task: StepTask, limited: RateLimited) -
     asked = limited.retry_after if limited.retry_after is not None else DEFAULT_PAUSE
     until = ctx.clock.now() + max(asked, _backoff(task))
 
+    provider = ctx.providers.get(loaded.state.provider)
+    limits = None if provider is None else provider.limits
+
     def decide(current: MailboxState) -> MailboxState:
-        return settled(replace(_later(current, task.kind, until), resume_at=until))
+        paused = replace(_later(current, task.kind, until), resume_at=until)
+        return settled(replace(paused, quota=drained(current.quota, limits, until)))
 
     _amend(ctx, loaded, decide)
     put_off(ctx.tasks, task, loaded.state, until, max(BUCKET, _backoff(task)))
@@ -155,6 +164,8 @@ def _stop(ctx: Context, loaded: Loaded, task: StepTask, refused: BrainstemError)
     until = ctx.clock.now() + ERROR_RECHECK
 
     def decide(current: MailboxState) -> MailboxState:
+        if isinstance(refused, backfill.TokensRefused):
+            current = backfill.from_the_top(current)
         return troubled(_due(current, task.kind, until), task.kind, refused.message, stopped=True)
 
     _amend(ctx, loaded, decide)

@@ -16,6 +16,7 @@ from shared.mail.state import Backfill, MailboxState, difference
 from shared.ports import Create, Delete, Doc, Put, Update
 from shared.providers.base import Deleted, LabelsChanged, Message, Missing, Refused, Upsert
 from tests.invariants import fold_events
+from tests.meter import free
 from tests.provider import MemoryProvider
 
 AT = 1_800_000_000.0
@@ -54,7 +55,7 @@ class Stored:
         folded = fold(self.state, self.known(work), work)
         if folded.wanted:
             assert provider is not None
-            work = replace(work, changes=(*provider.fetch("", folded.wanted), *work.changes))
+            work = replace(work, changes=(*provider.fetch(free(), folded.wanted), *work.changes))
             folded = fold(self.state, self.known(work), work)
         assert folded.stop is None
         assert not folded.wanted
@@ -112,7 +113,7 @@ def pages(provider: MemoryProvider, size: int) -> list[Work]:
     provider.history_page = size
     cursor, more, found = "1", True, []
     while more:
-        page = provider.changes("", cursor)
+        page = provider.changes(free(), cursor)
         cursor, more = page.cursor, page.more
         found.append(Work("live", AT, page.changes, lambda state, to=cursor: replace(state, cursor=to)))
     return found
