@@ -107,6 +107,11 @@ def overdue_intents(shard: int, now: float) -> Query:
     return Query("intents", equal=(("shard", shard),), range=Range("due_at", up_to=now))
 
 
+def expired_consents(shard: int, now: float, limit: int) -> Query:
+    """The consents and proven identities of a shard that nobody can use any more."""
+    return Query("oauth", equal=(("shard", shard),), range=Range("expires_at", up_to=now), limit=limit)
+
+
 def scan(store: Store, query: Query) -> Iterator[Doc]:
     """All results of a query, page by page."""
     while True:
@@ -139,6 +144,7 @@ SHAPES: frozenset[Shape] = frozenset(
         intents_of("c", "u:app", 1),
         polled_streams("quiet-0"),
         overdue_intents(0, 0.0),
+        expired_consents(0, 0.0, 1),
     )
 )
 """The declared shapes: a store refuses any other query."""

@@ -89,6 +89,11 @@ def route(provider: str, address: str) -> str:
     return f"routes/{_digest(f'{provider}|{address}')}"
 
 
+def oauth(secret: str) -> str:
+    """What is known under a state or a code of ours; only its digest is kept."""
+    return f"oauth/{_digest(secret)}"
+
+
 def key(ref: str) -> str:
     """The last part of a reference."""
     return ref.rpartition("/")[2]

@@ -35,7 +35,11 @@ from shared.vault.grants import Grants
 from shared.vault.seal import Vault
 
 if TYPE_CHECKING:
+    from shared.http.oauth import OAuthParts
     from shared.mail.accounts import Accounts
+    from shared.oauth.google import Google
+    from shared.oauth.links import Links
+    from shared.providers.gmail.wire import HttpFactory
 
 Handler = Callable[[Request], Response]
 
@@ -60,17 +64,24 @@ class Ports:
 class Brainstem:
     """The functions of one process on one set of adapters."""
 
-    def __init__(self, settings: Settings, ports: Ports, providers: Mapping[str, MailProvider] | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        ports: Ports,
+        google_http: HttpFactory | None = None,
+    ) -> None:
+        """``google_http`` makes the client for all that goes to Google; by default one that goes over the network."""
         self.settings = settings
         self.store, self.keys, self.bus = ports.store, ports.keys, ports.bus
         self.tasks, self.secrets, self.clock = ports.tasks, ports.secrets, ports.clock
-        self._providers = providers
+        self._google_http = google_http
 
     @cached_property
     def api(self) -> Handler:
         """The HTTP API."""
         from shared.http.api import ApiDeps, create_api
         from shared.identity.tokens import TokenVerifier
+        from shared.oauth.client import is_configured
 
         deps = ApiDeps(
             settings=self.settings,
@@ -81,8 +92,19 @@ class Brainstem:
             accounts=self.accounts,
             events=UserStreams(AppStream(self.store, self.bus, self.clock)),
             senders=SenderCounts(self.store),
+            consents=(lambda: self._links) if is_configured(self.settings) else None,
         )
         return as_function(create_api(deps))
+
+    @cached_property
+    def oauth(self) -> Handler:
+        """The consent flow."""
+        from shared.http.oauth import OAuthDeps, create_oauth
+        from shared.identity.tokens import TokenVerifier
+
+        verifier = TokenVerifier(self.settings, self.clock)
+        deps = OAuthDeps(self.settings, self.clock, self.store, verifier, lambda: self._oauth_parts)
+        return as_function(create_oauth(deps))
 
     @cached_property
     def sync(self) -> Handler:
@@ -90,7 +112,7 @@ class Brainstem:
         from shared.mail.sync import step
         from shared.mail.tasks import parse
 
-        ctx = self._context(self._providers if self._providers is not None else self._mail_providers())
+        ctx = self._context(self._mail_providers())
 
         def take(body: Any) -> dict[str, Any]:
             task = parse(body)
@@ -112,6 +134,7 @@ class Brainstem:
     def tick(self) -> Handler:
         """What is due."""
         from shared.mail.tick import Schedule, tick
+        from shared.oauth.tickets import sweep
 
         settings = self.settings
         schedule = Schedule(
@@ -121,7 +144,12 @@ class Brainstem:
             retention=settings.log_retention_days * 86_400,
         )
         ctx = self._context({})
-        return self._trigger({"": lambda _: dataclasses.asdict(tick(ctx, schedule))})
+
+        def take(_: Any) -> dict[str, Any]:
+            ticked = dataclasses.asdict(tick(ctx, schedule))
+            return {**ticked, "consents": sweep(self.store, self.clock.now())}
+
+        return self._trigger({"": take})
 
     @cached_property
     def senders(self) -> Handler:
@@ -152,6 +180,33 @@ class Brainstem:
         return Accounts(self._context({}))
 
     @cached_property
+    def _links(self) -> Links:
+        """Where consents begin. Raises ``ConfigurationError``."""
+        from shared.oauth.client import Client
+        from shared.oauth.consents import Consents
+        from shared.oauth.links import Links
+        from shared.oauth.tickets import Tickets
+
+        tickets = Tickets(self.store, self.clock)
+        return Links(Client.of(self.settings), Consents(tickets), self.accounts, self.store)
+
+    @cached_property
+    def _oauth_parts(self) -> OAuthParts:
+        from shared.http.oauth import OAuthParts
+        from shared.identity.keys import PublishedKeys
+        from shared.oauth.callback import Callback
+        from shared.oauth.flow import Flow
+        from shared.oauth.google import IdTokens
+        from shared.oauth.identities import Identities
+
+        links, google = self._links, self._google_endpoints()
+        flow = Flow(links.client, links.consents, google, self.store)
+        id_tokens = IdTokens(PublishedKeys(google.keys, self.clock), self.clock, links.client.client_id)
+        identities = Identities(links.consents.tickets)
+        callback = Callback(flow, links, id_tokens, identities, self._grants, self.clock)
+        return OAuthParts(links.client, links, callback, identities)
+
+    @cached_property
     def _grants(self) -> Grants:
         return Grants(self.store, Vault(self.keys, self.secrets, self.clock), self.clock)
 
@@ -164,7 +219,21 @@ class Brainstem:
     def _mail_providers(self) -> Mapping[str, MailProvider]:
         from shared.providers.gmail.provider import GmailProvider
 
-        return {"GOOGLE": GmailProvider(self.settings, self.clock, self._google_client_secret)}
+        return {"GOOGLE": GmailProvider(self.settings, self.clock, self._google_client_secret, self._google_http)}
+
+    def _google_endpoints(self) -> Google:
+        from shared.providers.gmail.tokens import TokenEndpoint
+        from shared.providers.gmail.transport import Transport
+
+        settings = self.settings
+        transport = Transport(self.clock, settings.provider_timeout, self._google_http)
+        return TokenEndpoint(
+            settings.google_oidc_discovery_url,
+            settings.google_client_id,
+            self._google_client_secret,
+            transport,
+            self.clock,
+        )
 
     def _google_client_secret(self) -> str:
         return self.settings.google_client_secret or self.secrets.get("google-client-secret").decode()
@@ -214,7 +283,7 @@ def embedded(settings: Settings, clock: Clock | None = None, synchronous: str = 
         store=EmbeddedStore(database, queries.SHAPES),
         keys=EmbeddedStore(keys, ()),
         bus=EmbeddedBus(database, clock),
-        tasks=EmbeddedTasks(database, clock, {"sync": QueueConfig(max_concurrent=8)}),
+        tasks=EmbeddedTasks(database, clock, {"sync": QueueConfig(max_concurrent=32)}),
         secrets=EmbeddedSecrets(folder / "secrets"),
         clock=clock,
     )

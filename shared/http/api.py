@@ -6,15 +6,17 @@ token alone: a mailbox or stream of somebody else is answered like one that does
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
+import orjson
 from flask import Flask, Response
 
 from shared import refs
-from shared.errors import Hole, InvalidRequest, NotFound
+from shared.errors import ConfigurationError, ConsentRequired, Hole, InvalidRequest, NotFound
 from shared.events.envelope import iso
-from shared.http import cursors, fields
+from shared.http import cursors, errors, fields
 from shared.http.app import create_app, json_answer
 from shared.http.auth import Verifier, caller, require_token
 from shared.identity.users import ensure_user
@@ -25,6 +27,8 @@ from shared.vault.grants import Grants
 Listed: TypeAlias = tuple[list[dict[str, Any]], str | None]
 """A page of results and the position behind it, which the API turns into a cursor."""
 
+
+SET_UP = "Set GOOGLE_CLIENT_ID and GOOGLE_REDIRECT_URI to ask people for their consent."
 
 MAX_NAME = 200
 """Characters of a mailbox id or stream; none of ours is longer."""
@@ -37,7 +41,7 @@ class Accounts(Protocol):
         """Where tokens that come with the request are to be kept."""
 
     def connect(self, uid: str, provider: str, grant_id: str | None) -> None:
-        """Start the sync, with this grant or the one there is. Raises ``errors.ConsentRequired``."""
+        """Start the sync, with this grant or those there are. Raises ``errors.ConsentRequired``."""
 
     def disconnect(self, uid: str, provider: str) -> None:
         """Stop the sync; grant and data stay."""
@@ -62,6 +66,16 @@ class Events(Protocol):
         """Events after a position. Raises ``errors.NotFound``, ``errors.Hole``."""
 
 
+class Consents(Protocol):
+    """Where a consent begins; ``oauth.links.Links`` knows."""
+
+    def check(self, return_to: str | None) -> None:
+        """Raise ``errors.InvalidRequest`` for a page that may not be returned to."""
+
+    def connect(self, uid: str, return_to: str | None, login_hint: str | None) -> str:
+        """The link to the page of a fresh consent."""
+
+
 class Senders(Protocol):
     """The sample consumer's result."""
 
@@ -81,6 +95,8 @@ class ApiDeps:
     accounts: Accounts
     events: Events
     senders: Senders
+    consents: Callable[[], Consents] | None
+    """Made when first asked for, since it raises ``errors.ConfigurationError``; None where consent is not set up."""
 
 
 def create_api(deps: ApiDeps) -> Flask:
@@ -114,6 +130,9 @@ def _mail_routes(app: Flask, deps: ApiDeps) -> None:
     def connect() -> Response:
         wanted = fields.body(fields.Connect)
         provider, tokens = fields.provider(wanted.provider), fields.tokens(wanted)
+        hint = fields.login_hint(wanted.login_hint)
+        if wanted.return_to is not None:
+            _consents(deps).check(wanted.return_to)
         principal = caller()
         ensure_user(deps.store, deps.clock, principal)
         grant_id = None
@@ -121,7 +140,12 @@ def _mail_routes(app: Flask, deps: ApiDeps) -> None:
             access, refresh, expires_in = tokens
             grant_id = deps.accounts.grant_id(principal.uid, provider)
             deps.grants.put(principal.uid, grant_id, provider, access, refresh, expires_in)
-        deps.accounts.connect(principal.uid, provider, grant_id)
+        try:
+            deps.accounts.connect(principal.uid, provider, grant_id)
+        except ConsentRequired as needed:
+            if deps.consents is None:
+                raise ConsentRequired(f"{needed.message} {SET_UP}", provider=provider) from None
+            return _consent_required(deps, needed, deps.consents().connect(principal.uid, wanted.return_to, hint))
         return json_answer({"message": "mail sync started", "provider": provider, "user_id": principal.uid})
 
     @app.post("/mail/disconnect")
@@ -151,6 +175,24 @@ def _mail_routes(app: Flask, deps: ApiDeps) -> None:
         uid = caller().uid
         scope = f"senders\n{uid}"
         return _page("senders", scope, deps.senders.page(uid, _after(scope), fields.limit()))
+
+
+def _consents(deps: ApiDeps) -> Consents:
+    if deps.consents is None:
+        raise ConfigurationError(SET_UP)
+    return deps.consents()
+
+
+def _consent_required(deps: ApiDeps, needed: ConsentRequired, url: str) -> Response:
+    """The error as everywhere, with the one secret that an error may hold: the caller's own link.
+
+    Details are searched for secrets before they are answered, and a link with a state looks like one.
+    """
+    response = errors.answer(needed, now=deps.clock.now(), version=deps.settings.version)
+    envelope = orjson.loads(response.get_data())
+    envelope["error"]["details"]["consent_url"] = url
+    response.set_data(orjson.dumps(envelope))
+    return response
 
 
 def _event_routes(app: Flask, deps: ApiDeps) -> None:

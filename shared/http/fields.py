@@ -20,6 +20,7 @@ MAX_DATA_BYTES = 65_536
 MAX_DEPTH = 16
 MAX_TYPE_CHARS = 100
 MAX_PARAMETER_CHARS = 8_192
+MAX_HINT_CHARS = 320
 DEFAULT_LIMIT, MAX_LIMIT = 100, 500
 
 _TYPE = re.compile(r"[a-z][a-z0-9_]*(?:\.[a-z][a-z0-9_]*)+\Z")
@@ -34,6 +35,22 @@ class Connect(msgspec.Struct, frozen=True):
     access_token: str | None = None
     refresh_token: str | None = None
     expires_in: int | None = None
+    return_to: str | None = None
+    login_hint: str | None = None
+
+
+class Start(msgspec.Struct, frozen=True):
+    """``POST /oauth/google/start``."""
+
+    return_to: str | None = None
+    login_hint: str | None = None
+
+
+class Proof(msgspec.Struct, frozen=True):
+    """``POST /oauth/google/identity``."""
+
+    code: str
+    code_verifier: str
 
 
 class Disconnect(msgspec.Struct, frozen=True):
@@ -89,6 +106,15 @@ def tokens(connect: Connect) -> tuple[str, str | None, int] | None:
     if not 0 <= expires_in <= MAX_EXPIRES_IN:
         raise InvalidRequest("expires_in must be between 0 and ten years, in seconds.", field="expires_in")
     return connect.access_token, connect.refresh_token, expires_in
+
+
+def login_hint(text: str | None) -> str | None:
+    """Which account is meant: an e-mail address, or the subject of one; what it is is for Google to judge."""
+    if text is None or text == "":
+        return None
+    if len(text) > MAX_HINT_CHARS or not text.isprintable():
+        raise InvalidRequest(f"login_hint must have at most {MAX_HINT_CHARS} printable characters.", field="login_hint")
+    return text
 
 
 def event(post: Post) -> tuple[str, dict[str, Any]]:

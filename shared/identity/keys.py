@@ -1,4 +1,4 @@
-"""The public keys that access tokens are verified with: one from the settings, or the issuer's published set.
+"""The public keys that tokens are verified with: one from the settings, or the issuer's published set.
 
 Of a JWKS (RFC 7517) only asymmetric keys for signatures are taken; ``use`` and ``alg`` may be absent, as they often
 are, and a key that cannot be read is passed over. A key that names its ``alg`` verifies nothing else.
@@ -7,7 +7,7 @@ are, and a key that cannot be read is passed over. A key that names its ``alg`` 
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,7 +16,7 @@ import jwt
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-from shared.errors import ConfigurationError, Retry
+from shared.errors import BrainstemError, ConfigurationError, Retry
 from shared.observability import logs
 from shared.ports import Clock
 from shared.settings import Settings
@@ -57,7 +57,11 @@ def keys_from(settings: Settings, clock: Clock) -> Keys:
         raise ConfigurationError("Set either JWT_PUBLIC_KEY or JWT_JWKS_URL.")
     if settings.jwt_public_key:
         return PinnedKey.load(settings.jwt_public_key)
-    return PublishedKeys(settings.jwt_jwks_url, clock)
+    try:
+        client = jwt.PyJWKClient(settings.jwt_jwks_url, cache_jwk_set=False, timeout=TIMEOUT)
+    except jwt.PyJWKClientError:
+        raise ConfigurationError("JWT_JWKS_URL must be an http or https URL.") from None
+    return PublishedKeys(client.fetch_data, clock)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,17 +88,14 @@ class PinnedKey:
 
 
 class PublishedKeys:
-    """The issuer's key set, read through PyJWT's client and kept here, because this cache reads the injected clock.
+    """An issuer's key set, read by whatever means are handed in and kept here, by the injected clock.
 
     Whoever finds its key never waits for another caller; one at a time reads the set again.
     """
 
-    def __init__(self, url: str, clock: Clock) -> None:
-        """Read nothing yet. Raises ``ConfigurationError``."""
-        try:
-            self._client = jwt.PyJWKClient(url, cache_jwk_set=False, timeout=TIMEOUT)
-        except jwt.PyJWKClientError:
-            raise ConfigurationError("JWT_JWKS_URL must be an http or https URL.") from None
+    def __init__(self, fetch: Callable[[], Any], clock: Clock) -> None:
+        """Read nothing yet; ``fetch`` answers the JWKS, with a timeout of its own, or raises."""
+        self._fetch = fetch
         self._clock = clock
         self._keys: Mapping[str, Key] = {}
         self._read_at = self._tried_at = float("-inf")
@@ -126,8 +127,8 @@ class PublishedKeys:
     def _read(self) -> None:
         self._tried_at = self._clock.now()
         try:
-            document = self._client.fetch_data()
-        except (jwt.PyJWTError, OSError, ValueError) as error:
+            document = self._fetch()
+        except (BrainstemError, jwt.PyJWTError, OSError, ValueError) as error:
             _LOG.warning("jwks_unreadable", "The issuer's keys could not be read.", error=error)
             return
         self._keys = _usable(document.get("keys"))

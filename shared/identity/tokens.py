@@ -1,4 +1,4 @@
-"""Access tokens of other people's making (RFC 7519) are checked here, and nowhere else.
+"""Tokens of other people's making (RFC 7519), access tokens and others, are checked here, and nowhere else.
 
 The algorithm comes from an allow-list that cannot hold ``none`` or a symmetric one, so a public key is never taken for
 a shared secret. ``iss``, ``aud`` and ``exp`` are required; ``typ``, ``jti`` and ``nbf`` are not.
@@ -12,6 +12,7 @@ import binascii
 import hashlib
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,6 +50,18 @@ _MESSAGES = {
 REASONS = frozenset(_MESSAGES)
 """What ``details.reason`` of an ``Unauthorized`` can be."""
 
+_JWT = jwt.PyJWT(
+    {
+        "require": ["exp", "iss", "aud"],
+        "verify_exp": False,
+        "verify_nbf": False,
+        "verify_iat": False,
+        "verify_sub": False,
+        "verify_jti": False,
+        "enforce_minimum_key_length": True,
+    }
+)
+
 # The first that fits; PyJWT's classes inherit from each other.
 _FAILURES: tuple[tuple[type[Exception], str], ...] = (
     (jwt.InvalidSignatureError, "bad_signature"),
@@ -83,57 +96,59 @@ class TokenVerifier:
         self._algorithms = list(settings.jwt_algorithms)
         self._clock = clock
         self._keys: Keys = keys_from(settings, clock)
-        self._jwt = jwt.PyJWT(
-            {
-                "require": ["exp", "iss", "aud"],
-                "verify_exp": False,
-                "verify_nbf": False,
-                "verify_iat": False,
-                "verify_sub": False,
-                "verify_jti": False,
-                "enforce_minimum_key_length": True,
-            }
-        )
 
     def verify(self, authorization: str | None) -> Principal:
         """Check the header's token. Raises ``Unauthorized`` (``details.reason`` of ``REASONS``), ``Retry``."""
-        token = _bearer(authorization)
-        header = _header(token)
-        algorithm, kid = header.get("alg"), header.get("kid")
-        if not isinstance(algorithm, str) or algorithm not in self._algorithms:
-            raise _refusal("wrong_algorithm")
-        if kid is not None and not isinstance(kid, str):
-            raise _refusal("malformed")
-        key = self._keys.find(kid)
-        if key is None:
-            raise _refusal("unknown_key")
-        if key.algorithm not in ("", algorithm):
-            raise _refusal("wrong_algorithm")
-        claims = self._claims(token, key.public, algorithm)
-        self._check_times(claims)
+        claims = verified_claims(
+            _bearer(authorization), self._keys, self._algorithms, [self._issuer], self._audience, self._clock.now()
+        )
         subject = claims.get("sub")
         if not isinstance(subject, str) or not subject:
             raise _refusal("no_subject")
         return Principal(uid_of(subject), _text(claims.get("email")), _text(claims.get("name")))
 
-    def _claims(self, token: str, key: Any, algorithm: str) -> dict[str, Any]:
-        try:
-            return self._jwt.decode(token, key, [algorithm], audience=self._audience, issuer=self._issuer)
-        except jwt.MissingRequiredClaimError as error:
-            raise _refusal(_MISSING.get(error.claim, "malformed")) from None
-        except (jwt.PyJWTError, TypeError, ValueError) as error:
-            # The key comes from us, so a TypeError means one of another kind than the algorithm asks for.
-            fallback = "wrong_algorithm" if isinstance(error, TypeError) else "malformed"
-            reason = next((reason for kind, reason in _FAILURES if isinstance(error, kind)), fallback)
-            raise _refusal(reason) from None
 
-    def _check_times(self, claims: dict[str, Any]) -> None:
-        now = self._clock.now()
-        if _time(claims, "exp") <= now - LEEWAY:
-            raise _refusal("expired")
-        for name in ("nbf", "iat"):
-            if claims.get(name) is not None and _time(claims, name) > now + LEEWAY:
-                raise _refusal("not_yet_valid")
+def verified_claims(
+    token: str, keys: Keys, algorithms: Sequence[str], issuers: Sequence[str], audience: str, now: float
+) -> dict[str, Any]:
+    """The claims of a JWT, once its signature, ``iss``, ``aud``, ``exp`` and, where given, ``nbf`` and ``iat`` are right.
+
+    ``algorithms`` may only name asymmetric ones. Raises ``Unauthorized`` (``details.reason`` of ``REASONS``), ``Retry``.
+    """
+    header = _header(token)
+    algorithm, kid = header.get("alg"), header.get("kid")
+    if not isinstance(algorithm, str) or algorithm not in algorithms or algorithm not in _ASYMMETRIC:
+        raise _refusal("wrong_algorithm")
+    if kid is not None and not isinstance(kid, str):
+        raise _refusal("malformed")
+    key = keys.find(kid)
+    if key is None:
+        raise _refusal("unknown_key")
+    if key.algorithm not in ("", algorithm):
+        raise _refusal("wrong_algorithm")
+    claims = _claims(token, key.public, algorithm, issuers, audience)
+    _check_times(claims, now)
+    return claims
+
+
+def _claims(token: str, key: Any, algorithm: str, issuers: Sequence[str], audience: str) -> dict[str, Any]:
+    try:
+        return _JWT.decode(token, key, [algorithm], audience=audience, issuer=issuers)
+    except jwt.MissingRequiredClaimError as error:
+        raise _refusal(_MISSING.get(error.claim, "malformed")) from None
+    except (jwt.PyJWTError, TypeError, ValueError) as error:
+        # The key comes from us, so a TypeError means one of another kind than the algorithm asks for.
+        fallback = "wrong_algorithm" if isinstance(error, TypeError) else "malformed"
+        reason = next((reason for kind, reason in _FAILURES if isinstance(error, kind)), fallback)
+        raise _refusal(reason) from None
+
+
+def _check_times(claims: dict[str, Any], now: float) -> None:
+    if _time(claims, "exp") <= now - LEEWAY:
+        raise _refusal("expired")
+    for name in ("nbf", "iat"):
+        if claims.get(name) is not None and _time(claims, name) > now + LEEWAY:
+            raise _refusal("not_yet_valid")
 
 
 def uid_of(subject: str) -> str:

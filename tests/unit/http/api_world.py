@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from shared.errors import ConsentRequired, NotFound
+from shared.errors import ConsentRequired, InvalidRequest, NotFound
 from shared.http.api import ApiDeps, Listed, create_api
 from shared.identity.tokens import TokenVerifier
 from shared.settings import Settings
@@ -24,6 +24,7 @@ PEM = (
     KEY.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo).decode()
 )
 MAILBOX = "ann:primary:GOOGLE"
+CONSENT_URL = "https://brain.example/oauth/google/consent?state=eyJ-canary-state-that-looks-like-a-secret"
 
 
 class FakeAccounts:
@@ -93,25 +94,42 @@ class FakeSenders:
         return self.answer
 
 
+class FakeConsents:
+    """Makes links that say what they are for."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[Any, ...]] = []
+
+    def check(self, return_to: str | None) -> None:
+        if return_to is not None and not return_to.startswith("https://app.example/"):
+            raise InvalidRequest("return_to is not one of the pages.", field="return_to")
+
+    def connect(self, uid: str, return_to: str | None, login_hint: str | None) -> str:
+        self.calls.append((uid, return_to, login_hint))
+        return CONSENT_URL
+
+
 class ApiWorld:
     """The API, everything it stands on, and a client that presents Ann's token."""
 
-    def __init__(self) -> None:
+    def __init__(self, consents: bool = True) -> None:
         self.settings = Settings(jwt_issuer=ISSUER, jwt_public_key=PEM, version="1.2.3")
         self.clock, self.store, self.keys = FakeClock(), FakeStore(), FakeStore()
         self.grants = Grants(self.store, Vault(self.keys, FakeSecrets(), self.clock), self.clock)
         self.accounts, self.events, self.senders = FakeAccounts(self.grants), FakeEvents(), FakeSenders()
-        verifier = TokenVerifier(self.settings, self.clock)
+        self.consents = FakeConsents()
+        self.verifier = TokenVerifier(self.settings, self.clock)
         self.app = create_api(
             ApiDeps(
                 self.settings,
                 self.clock,
                 self.store,
-                verifier,
+                self.verifier,
                 self.grants,
                 self.accounts,
                 self.events,
                 self.senders,
+                (lambda: self.consents) if consents else None,
             )
         )
         self.client: FlaskClient = self.app.test_client()

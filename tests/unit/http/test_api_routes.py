@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from shared.errors import Hole
 from shared.events import types
 from shared.http import fields
-from tests.unit.http.api_world import MAILBOX, PEM, ApiWorld, code_of
+from tests.unit.http.api_world import CONSENT_URL, MAILBOX, PEM, ApiWorld, code_of
 
 TOKENS = {"provider": "google", "access_token": "ya29.canary-a", "refresh_token": "1//canary-r", "expires_in": 3600}
 POST_ROUTES = ["/mail/connect", "/mail/disconnect", "/events"]
@@ -72,9 +72,50 @@ def test_connecting_without_tokens_uses_the_grant_there_is(api: ApiWorld) -> Non
 
 
 def test_connecting_without_a_usable_grant_asks_for_consent(api: ApiWorld) -> None:
+    response = api.post(
+        "/mail/connect", {"provider": "google", "return_to": "https://app.example/x", "login_hint": "a@b"}
+    )
+    assert (response.status_code, code_of(response)) == (409, "consent_required")
+    assert response.get_json()["error"]["details"] == {"provider": "google", "consent_url": CONSENT_URL}
+    assert api.consents.calls == [("ann", "https://app.example/x", "a@b")]
+
+
+def test_connecting_with_a_usable_grant_asks_nobody(api: ApiWorld) -> None:
+    api.post("/mail/connect", TOKENS)
+    assert api.post("/mail/connect", {"provider": "google", "return_to": "https://app.example/x"}).status_code == 200
+    assert api.consents.calls == []
+
+
+def test_where_consent_is_not_set_up_the_answer_says_what_to_set() -> None:
+    api = ApiWorld(consents=False)
     response = api.post("/mail/connect", {"provider": "google"})
     assert (response.status_code, code_of(response)) == (409, "consent_required")
     assert response.get_json()["error"]["details"] == {"provider": "google"}
+    for name in ("GOOGLE_CLIENT_ID", "GOOGLE_REDIRECT_URI"):
+        assert name in response.get_json()["error"]["message"]
+    assert api.post("/mail/connect", TOKENS).status_code == 200
+    misdirected = api.post("/mail/connect", {"provider": "google", "return_to": "https://app.example/x"})
+    assert (misdirected.status_code, code_of(misdirected)) == (500, "misconfigured")
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"return_to": "https://evil.example/canary"}, "return_to"),
+        ({"return_to": ""}, "return_to"),
+        ({"return_to": 7}, "return_to"),
+        ({"login_hint": "canary" * 60}, "login_hint"),
+        ({"login_hint": "a\r\nSet-Cookie: canary"}, "login_hint"),
+    ],
+)
+def test_where_a_consent_would_lead_is_checked_before_anything_is_done(
+    api: ApiWorld, body: dict[str, Any], field: str
+) -> None:
+    response = api.post("/mail/connect", {**TOKENS, **body})
+    assert (response.status_code, code_of(response)) == (400, "invalid_request")
+    assert response.get_json()["error"]["details"]["field"] == field
+    assert "canary" not in response.text
+    assert api.nothing_written()
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,15 @@
+"""Consent at Google: `/oauth/google/*`, for people and their browsers."""
+
+from __future__ import annotations
+
+import flask
+import functions_framework
+from flask.typing import ResponseReturnValue
+
+from shared import wiring
+
+
+@functions_framework.http
+def oauth(request: flask.Request) -> ResponseReturnValue:
+    """Hand the request to the wired use case."""
+    return wiring.from_env().oauth(request)

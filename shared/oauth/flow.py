@@ -1,0 +1,125 @@
+"""The way to Google: our own page first, then the browser is bound to the consent and sent on.
+
+::
+
+    link (state) --> our page: whose Brainstem account, what will be read      GET  /oauth/google/consent
+                 --> the person agrees: the browser is bound                   POST /oauth/google/consent
+                 --> Google's pages --> the callback (``callback.py``)         GET  /oauth/google/callback
+
+The page is there because a link can be sent to anybody: without it a victim who is signed in at Google would, with one
+click on a stranger's link, connect the own mailbox to the stranger's account. For the same reason the form counts only if
+our page was shown in the same browser: a stranger knows the state of the own link, but not the victim's cookie.
+"""
+
+from __future__ import annotations
+
+import hmac
+from dataclasses import dataclass
+from urllib.parse import urlencode, urlsplit
+
+from shared import refs
+from shared.oauth.addresses import Address
+from shared.oauth.browser import Browser
+from shared.oauth.client import IDENTITY_SCOPES, Client
+from shared.oauth.consents import Consent, Consents, Prompt, Purpose
+from shared.oauth.google import Google
+from shared.oauth.stopped import Stopped, Why
+from shared.ports import Data, Store
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What our page shows: the user's profile, the scopes, the proof for the form, and the origins it may lead to."""
+
+    profile: Data
+    scopes: tuple[str, ...]
+    form: str
+    origins: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """From a link to Google's pages."""
+
+    client: Client
+    consents: Consents
+    google: Google
+    store: Store
+
+    def ask(self, state: str, browser: Browser) -> Asked:
+        """What to show before anything happens. Raises ``Stopped``, provider errors."""
+        consent, _ = self.consents.find(state)
+        if consent.browser is not None and not browser.is_the_one(consent.browser):
+            raise Stopped(Why.OTHER_BROWSER)
+        profile = self.profile(consent)
+        origins = [_origin(self.google.authorization_endpoint())]
+        page = Address.parse(consent.return_to) if consent.return_to is not None else None
+        if page is not None:
+            origins.append(page.origin)
+        return Asked(profile, self.client.scopes, browser.form(state), tuple(dict.fromkeys(origins)))
+
+    def agree(self, state: str, form: str, browser: Browser) -> str:
+        """Bind the browser; answers where at Google it goes on. Raises ``Stopped``, ``Retry``, provider errors."""
+        if not hmac.compare_digest(form.encode("utf-8", "replace"), browser.form(state).encode()):
+            raise Stopped(Why.MALFORMED, again=self.client.consent_url(state) if self._is_open(state) else None)
+        consent, _ = self.consents.find(state)
+        self.profile(consent)
+        endpoint = self.google.authorization_endpoint()
+        return authorization_url(endpoint, self.client, self.consents.bind(state, browser), state, browser)
+
+    def signin(self, return_to: str, challenge: str, login_hint: str | None, browser: Browser) -> str:
+        """Begin to sign somebody in; answers where at Google it goes on. Raises ``InvalidRequest``, provider errors."""
+        self.client.pages.check(return_to)
+        endpoint = self.google.authorization_endpoint()
+        consent = Consent(
+            Purpose.SIGNIN,
+            Prompt.SELECT_ACCOUNT,
+            return_to=return_to,
+            login_hint=login_hint,
+            challenge=challenge,
+            browser=browser.digest,
+        )
+        state = self.consents.open(consent)
+        return authorization_url(endpoint, self.client, consent, state, browser)
+
+    def profile(self, consent: Consent) -> Data:
+        """Whom a mailbox is being connected for. Raises ``Stopped`` where that is nobody."""
+        ref = refs.user(consent.uid) if consent.purpose is Purpose.CONNECT and consent.uid is not None else None
+        user = None if ref is None else self.store.get([ref]).get(ref)
+        if user is None:
+            raise Stopped(Why.UNKNOWN)
+        return user.data
+
+    def _is_open(self, state: str) -> bool:
+        try:
+            self.consents.find(state)
+        except Stopped:
+            return False
+        return True
+
+
+def authorization_url(endpoint: str, client: Client, consent: Consent, state: str, browser: Browser) -> str:
+    """Google's page for a consent (guide: OAuth 2.0 for web server applications)."""
+    connecting = consent.purpose is Purpose.CONNECT
+    asked = {
+        "response_type": "code",
+        "client_id": client.client_id,
+        "redirect_uri": client.redirect_uri,
+        "scope": " ".join((*IDENTITY_SCOPES, *(client.scopes if connecting else ()))),
+        "state": state,
+        "nonce": browser.nonce(state),
+        "code_challenge": browser.challenge(state),
+        "code_challenge_method": "S256",
+        "prompt": consent.prompt.value,
+    }
+    if connecting:
+        # A refresh token, and no scope lost that an earlier consent gave (docs/gmail.md, 13).
+        asked |= {"access_type": "offline", "include_granted_scopes": "true"}
+    if consent.login_hint is not None:
+        asked["login_hint"] = consent.login_hint
+    return f"{endpoint}{'&' if '?' in endpoint else '?'}{urlencode(asked, errors='replace')}"
+
+
+def _origin(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
