@@ -10,12 +10,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 PORT ?= 8080
-DATA ?= .data/run
+DATA ?=
 MBOX ?=
-MAILS ?= 2000
+MAILS ?=
 CHANGES ?= 100
 KILLS ?= 0
 REFUSE ?= 0
+FAULTS ?=
+QUOTA ?=
 SEED ?= 1
 JSON ?=
 T ?=
@@ -31,9 +33,10 @@ run: $(VENV)/.runtime ## Start everything here and follow a mailbox live (PORT=8
 	@exec $(BIN)/python -m infra.local.run --port "$(PORT)" --data "$(DATA)" --mbox "$(MBOX)"
 
 .PHONY: demo
-demo: $(VENV)/.runtime ## Backfill under fire, then a verdict (MAILS=2000 CHANGES=100 KILLS=0 REFUSE=0 SEED=1 MBOX= JSON=1)
-	@exec $(BIN)/python -m infra.local.demo --mails "$(MAILS)" --changes "$(CHANGES)" --kills "$(KILLS)" \
-		--refuse "$(REFUSE)" --seed "$(SEED)" --mbox "$(MBOX)" $(if $(filter-out 0,$(JSON)),--json)
+demo: $(VENV)/.runtime ## Backfill under fire, then a verdict (MAILS=2000 CHANGES=100 KILLS=0 REFUSE=0 FAULTS=all QUOTA=2026 SEED=1 MBOX= JSON=1)
+	@exec $(BIN)/python -m infra.local.demo $(if $(MAILS),--mails "$(MAILS)") --changes "$(CHANGES)" --kills "$(KILLS)" \
+		--refuse "$(REFUSE)" --faults "$(FAULTS)" --quota "$(QUOTA)" --seed "$(SEED)" --mbox "$(MBOX)" \
+		$(if $(filter-out 0,$(JSON)),--json)
 
 ##@ Work on it
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from typing import Any
 
@@ -16,8 +15,10 @@ class Traffic:
 
     def __init__(self, simulator: GoogleSimulator, address: str, seed: int, count: int) -> None:
         self._simulator = simulator
+        self._clock = simulator.clock
         self._address = address
         self._script = iter(traffic(seed, count))
+        self.count = count
         self._mails: dict[str, dict[str, Any]] = {
             mail["id"]: {"id": mail["id"], "labels": mail["labels"]} for mail in simulator.truth(address)["mails"]
         }
@@ -31,7 +32,7 @@ class Traffic:
     def change(self) -> Change:
         """Make the next change of the script now, and answer it."""
         operation = next(self._script)
-        at = time.time()
+        at = self._clock.now()
         what, body = operation.request(self._address, at, list(self._mails.values()))
         id_ = self._deliver(body) if what == "mails" else self._apply(what, body)
         change = Change(at, id_, "mail" if what == "mails" else what)
@@ -68,8 +69,8 @@ class Traffic:
         return id_
 
 
-def arrival(address: str, seed: int) -> dict[str, Any]:
-    """The plan of one new mail that arrives now."""
-    _, body = Operation("mail", 0.0, seed).request(address, time.time(), ())
+def arrival(address: str, at: float) -> dict[str, Any]:
+    """The plan of one new mail that arrives at a time, which decides what is in it."""
+    _, body = Operation("mail", 0.0, int(at)).request(address, at, ())
     plan: dict[str, Any] = body["mails"][0]
     return plan

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from infra.local.catalogue import ROOT
@@ -22,12 +22,13 @@ STOP_SECONDS = 12.0
 class Child:
     """``infra.local.serve`` on a port of its own; it has a session of its own, so that Ctrl-C reaches only us."""
 
-    def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
+    def __init__(self, folder: Path, environment: Callable[[str], Mapping[str, str]]) -> None:
+        """``environment`` answers the variables for functions at a URL."""
         self._folder = folder
-        self._environment = {**os.environ, **environment, "PYTHONPATH": str(ROOT)}
         self._port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
         self.url = f"http://127.0.0.1:{self._port}"
+        self._environment = {**os.environ, **environment(self.url), "PYTHONPATH": str(ROOT)}
         self.log = folder / "log.jsonl"
         self.starts = 0
 

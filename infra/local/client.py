@@ -15,10 +15,11 @@ TIMEOUT = urllib3.Timeout(connect=5.0, read=30.0)
 class AnswerError(Exception):
     """The server answered with an error status."""
 
-    def __init__(self, status: int, code: str, message: str) -> None:
+    def __init__(self, status: int, code: str, message: str, details: Mapping[str, Any]) -> None:
         super().__init__(f"{status} {code}: {message}")
         self.status = status
         self.code = code
+        self.details = details
 
 
 class ServerAway(Exception):
@@ -82,6 +83,7 @@ class JsonClient:
             raise ServerAway(f"{method} {path}: {error}") from error
         content = json.loads(answer.data) if answer.data else None
         if answer.status >= 400:
-            details = content.get("error", {}) if isinstance(content, dict) else {}
-            raise AnswerError(answer.status, str(details.get("code", "")), str(details.get("message", "")))
+            said = content.get("error", {}) if isinstance(content, dict) else {}
+            details = said.get("details") or {}
+            raise AnswerError(answer.status, str(said.get("code", "")), str(said.get("message", "")), details)
         return content

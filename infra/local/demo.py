@@ -18,13 +18,16 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress, TaskID
 
+from infra.local import quota_demo
+from infra.local.browser import Browser
 from infra.local.changes import Traffic
 from infra.local.child import Child
 from infra.local.client import AnswerError, JsonClient, ServerAway
 from infra.local.collect import collect
-from infra.local.connecting import connect, look
+from infra.local.connecting import connect_through_google, look
 from infra.local.environment import AUDIENCE, local_environment
 from infra.local.google.app import create_app
+from infra.local.google.everything import everything
 from infra.local.google.pump import PushPump
 from infra.local.google.simulator import GoogleSimulator
 from infra.local.latency import latencies, percentile
@@ -49,6 +52,9 @@ FAULTS = {
 }  # fmt: skip
 """What happens to the pushes, and how long each call of the API takes."""
 
+IMPATIENT_SECONDS = 1.0
+"""With all faults, calls that Google holds are given up before it lets them go, after 2 s."""
+
 REFUSALS = (400, 403, 500, 503)
 """With which statuses the provider refuses to serve a mail."""
 
@@ -67,6 +73,8 @@ def main() -> int:
     options = read_options()
     console = Console(stderr=options.json, highlight=False)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if options.quota:
+        return _quota(options, console)
     folder = Path(tempfile.mkdtemp(prefix="brainstem-demo-"))
     try:
         result = Demo(options, console, folder).run()
@@ -97,6 +105,21 @@ def main() -> int:
     return 0 if result.ok else 1
 
 
+def _quota(options: Options, console: Console) -> int:
+    try:
+        result = quota_demo.run(options, console)
+    except CannotRun as error:
+        console.print(str(error), markup=False, soft_wrap=True)
+        return 2
+    except KeyboardInterrupt:
+        console.print("Stopped; nothing is left running.")
+        return 130
+    quota_demo.show(console, result)
+    if options.json:
+        print(quota_demo.as_json(result), flush=True)
+    return 0 if result.ok else 1
+
+
 class Demo:
     """One run."""
 
@@ -124,19 +147,16 @@ class Demo:
             for server in (google, subscriber):
                 server.start()
                 stack.callback(server.stop)
-            variables = local_environment(data, google.url) | {
-                "POLL_SECONDS": str(POLL_SECONDS),
-                "TICK_SECONDS": str(TICK_SECONDS),
-            }
-            child = Child(data, variables)
+            child = Child(data, lambda home: self._environment(data, home, google.url))
             publisher.aim(child.url)
             pump = PushPump(simulator)
             pump.start()
             stack.callback(pump.stop)
-            tokens = simulator.add_mailbox(ADDRESS)
+            simulator.add_mailbox(ADDRESS)
             fill(simulator, ADDRESS, self._options.mbox, self._options.mails, self._options.seed, self._console)
             self._refuse(simulator)
-            simulator.set_faults({**FAULTS, "seed": self._options.seed})
+            seed = self._options.seed
+            simulator.set_faults(everything(seed) if self._options.faults else {**FAULTS, "seed": seed})
             self._say_hello()
             stack.callback(child.kill)
             child.start()
@@ -152,7 +172,9 @@ class Demo:
             )
             client = JsonClient(child.url, development_token(data, AUDIENCE))
             started = time.time()
-            connect(client, tokens)
+            browser = Browser()
+            stack.callback(browser.close)
+            connect_through_google(client, browser, ADDRESS)
             traffic = Traffic(simulator, ADDRESS, self._options.seed, self._options.changes)
             with bars(self._console) as progress:
                 deadline = time.monotonic() + self._patience(traffic.mails)
@@ -162,6 +184,11 @@ class Demo:
             clean = child.stop()
             return self._result(simulator, traffic, report, seconds, clean)
 
+    def _environment(self, data: Path, home: str, google: str) -> dict[str, str]:
+        periods = {"POLL_SECONDS": str(POLL_SECONDS), "TICK_SECONDS": str(TICK_SECONDS)}
+        patience = {"PROVIDER_TIMEOUT_SECONDS": str(IMPATIENT_SECONDS)} if self._options.faults else {}
+        return {**local_environment(data, home, google), **periods, **patience}
+
     def _refuse(self, simulator: GoogleSimulator) -> None:
         """Let the provider answer some mails with errors for ever: those have to become gaps, and nothing else may."""
         ids = sorted(mail["id"] for mail in simulator.truth(ADDRESS)["mails"])
@@ -169,15 +196,19 @@ class Demo:
             simulator.refuse(ADDRESS, id_, self._chance.choice(REFUSALS))
 
     def _say_hello(self) -> None:
+        pushes = "dropped, doubled, early, late or in the wrong order"
+        if self._options.faults:
+            faults = f"every kind of fault there is: pushes {pushes}, and calls refused, limited, held, cut and garbled"
+        else:
+            faults = f"pushes {pushes}; a call of the API takes {FAULTS['latency'] * 1000:.0f} ms"
         self._console.print(
-            f"{self._options.changes} live changes will come meanwhile. Of Google's pushes 30 % are dropped, 30 % doubled, "
-            f"others come early, late or in the wrong order; a call of the API takes {FAULTS['latency'] * 1000:.0f} ms. "
-            f"So that a dropped push costs seconds and not minutes, mailboxes are polled every {POLL_SECONDS} s here "
-            "(15 minutes otherwise)."
+            f"{self._options.changes} live changes will come meanwhile, under {faults}. So that a dropped push costs seconds "
+            f"and not minutes, mailboxes are polled every {POLL_SECONDS} s here (15 minutes otherwise)."
         )
 
     def _patience(self, mails: int) -> float:
-        return 90.0 + mails / 10 + self._options.changes * 0.5 + self._options.kills * 8.0
+        patience = 90.0 + mails / 10 + self._options.changes * 0.5 + self._options.kills * 8.0
+        return patience * (3.0 if self._options.faults else 1.0)
 
     def _act(self, traffic: Traffic, child: Child, client: JsonClient, progress: Progress, deadline: float) -> None:
         """Make the changes, and kill the child between them; the first part in step with the backfill."""
@@ -263,6 +294,7 @@ class Demo:
             kills=self._kills,
             pushes=counts["pushes"],
             requests=counts["requests"],
+            faults=counts["faults"] if self._options.faults else {},
             unreadable=unreadable,
             backend="embedded",
             providers=("GOOGLE",),

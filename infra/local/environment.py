@@ -1,19 +1,65 @@
-"""The settings of a Brainstem that lives in one folder and talks to a simulated Google."""
+"""The settings of a Brainstem that lives in one folder: with a simulated Google, or with the real one."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 
+from dotenv import dotenv_values
+
+from infra.local.catalogue import ROOT
 from infra.local.tokens import ISSUER, public_key
+from shared.settings import Settings
 
 AUDIENCE = "brainstem"
 GMAIL_TOPIC = "projects/local/topics/gmail"
+REAL = "GOOGLE_CLIENT_ID"
+"""The variable in ``.env`` that makes ``make run`` talk to the real Google."""
 
 
-def local_environment(folder: Path, google: str) -> dict[str, str]:
-    """The variables for the data in ``folder`` and the simulator whose root is ``google`` (a URL without a slash)."""
+def local_environment(folder: Path, home: str, google: str) -> dict[str, str]:
+    """The variables for the data in ``folder``, functions at ``home`` and a simulator whose root is ``google``.
+
+    Both are URLs without a slash at their end. The simulator has no quota unless it is given one.
+    """
+    return {
+        **_own(folder),
+        "GMAIL_API_URL": f"{google}/",
+        "GOOGLE_OIDC_DISCOVERY_URL": f"{google}/.well-known/openid-configuration",
+        "GOOGLE_CLIENT_ID": "local",
+        "GOOGLE_CLIENT_SECRET": "local",
+        "GOOGLE_REDIRECT_URI": f"{home}/oauth/google/callback",
+        "GOOGLE_SCOPES": "",
+        "OAUTH_RETURN_URLS": "",
+        "GMAIL_TOPIC": GMAIL_TOPIC,
+        "GMAIL_QUOTA": "none",
+    }
+
+
+def real_environment(folder: Path, port: int, chosen: Mapping[str, str]) -> dict[str, str]:
+    """The variables for the data in ``folder`` and the real Google, with what a person has ``chosen`` in ``.env``.
+
+    Of the simulator's variables none stays from the environment.
+    """
+    simulated = dict.fromkeys(local_environment(folder, "", ""), "")
+    redirect = {"GOOGLE_REDIRECT_URI": f"http://localhost:{port}/oauth/google/callback"}
+    return {**simulated, **redirect, **chosen, **_own(folder)}
+
+
+def dotenv(path: Path = ROOT / ".env") -> dict[str, str]:
+    """The settings in a ``.env`` file; other variables in it are none of ours, and an absent file has none."""
+    known = {str(spec.metadata["env"]) for spec in fields(Settings)}
+    return {name: value for name, value in dotenv_values(path).items() if name in known and value}
+
+
+def apply(variables: Mapping[str, str]) -> None:
+    """Put the variables into the environment of this process, before anything reads its settings."""
+    os.environ.update(variables)
+
+
+def _own(folder: Path) -> dict[str, str]:
     return {
         "BACKEND": "embedded",
         "DATA_DIR": str(folder),
@@ -22,14 +68,4 @@ def local_environment(folder: Path, google: str) -> dict[str, str]:
         "JWT_JWKS_URL": "",
         "JWT_PUBLIC_KEY": str(public_key(folder)),
         "JWT_ALGORITHMS": "RS256",
-        "GMAIL_API_URL": f"{google}/",
-        "GOOGLE_OIDC_DISCOVERY_URL": f"{google}/.well-known/openid-configuration",
-        "GOOGLE_CLIENT_ID": "local",
-        "GOOGLE_CLIENT_SECRET": "local",
-        "GMAIL_TOPIC": GMAIL_TOPIC,
     }
-
-
-def apply(variables: Mapping[str, str]) -> None:
-    """Put the variables into the environment of this process, before anything reads its settings."""
-    os.environ.update(variables)

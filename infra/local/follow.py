@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 
-from infra.local.changes import arrival
 from infra.local.client import JsonClient
-from infra.local.connecting import connect
-from infra.local.google.simulator import GoogleSimulator
-from infra.local.mailbox import ADDRESS, Mailbox
-from infra.local.progress import bars, read_status
+from infra.local.progress import MailboxProgress, bars, read_status
 from infra.local.sentences import ensure_room
 
 ARRIVAL_SECONDS = 15.0
@@ -21,52 +19,61 @@ LOOK_SECONDS = 0.5
 PAGE = 200
 
 
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What is followed: how to connect it, whether it is a simulated one to which mail can be made to come, how full it is."""
+
+    connect: Callable[[JsonClient], None]
+    arrive: Callable[[], None] | None = None
+    mails: int | None = None
+
+
 class Follower:
     """Connects the mailbox if nobody has, lets new mail arrive, and prints what the log says."""
 
     def __init__(
-        self,
-        console: Console,
-        url: str,
-        token: str,
-        simulator: GoogleSimulator,
-        mailbox: Mailbox,
-        stopping: threading.Event,
+        self, console: Console, url: str, token: str, account: Account, folder: Path, stopping: threading.Event
     ) -> None:
         self._console = console
         self._client = JsonClient(url, token)
-        self._simulator = simulator
-        self._mailbox = mailbox
+        self._account = account
+        self._folder = folder
         self._stopping = stopping
-        self._place = _Place(mailbox.path.with_name("events-cursor"))
+        self._place = _Place(folder / "events-cursor")
 
     def follow(self) -> None:
         """Go on until interrupted."""
-        if read_status(self._client.get("/mail/status")) is None:
-            connect(self._client, self._simulator.add_mailbox(ADDRESS))
+        if self._mailbox() is None:
+            self._account.connect(self._client)
+        while self._mailbox() is None:
+            self._pause(LOOK_SECONDS)
         self._watch_backfill()
         due = time.monotonic() + 2.0
         while True:
-            ensure_room(self._mailbox.path.parent)
-            if time.monotonic() >= due:
+            ensure_room(self._folder)
+            if self._account.arrive is not None and time.monotonic() >= due:
                 due = time.monotonic() + ARRIVAL_SECONDS
-                self._simulator.add_mails(ADDRESS, [arrival(ADDRESS, int(time.time()))])
+                self._account.arrive()
             for event in self._new_events():
                 self._console.print(_line(event), markup=False, soft_wrap=True)
             self._pause(LOOK_SECONDS)
+
+    def _mailbox(self) -> MailboxProgress | None:
+        return read_status(self._client.get("/mail/status"))
 
     def _watch_backfill(self) -> None:
         """Show the bar; the events of the past are read, counted and not printed."""
         started, count = time.monotonic(), 0
         with bars(self._console) as progress:
-            task = progress.add_task("backfill", total=self._mailbox.loaded, note="")
+            task = progress.add_task("backfill", total=self._account.mails, note="")
             was_backfilling = False
             while True:
-                ensure_room(self._mailbox.path.parent)
-                now = read_status(self._client.get("/mail/status"))
+                ensure_room(self._folder)
+                now = self._mailbox()
                 if now is not None:
+                    total = self._account.mails or now.total
                     note = f"{now.status}: {now.last_error}" if now.last_error else now.status
-                    progress.update(task, completed=min(now.messages, self._mailbox.loaded), note=note)
+                    progress.update(task, total=total, completed=min(now.messages, total or now.messages), note=note)
                     if not now.backfilling:
                         break
                     was_backfilling = True

@@ -7,6 +7,7 @@ shape); ``traffic`` scripts what happens to it afterwards, without knowing its m
 from __future__ import annotations
 
 import heapq
+import math
 import random
 import unicodedata
 from collections.abc import Iterator, Sequence
@@ -24,8 +25,11 @@ _KINDS = {"conversation": 52, "newsletter": 27, "notice": 10, "spam": 5, "note":
 _OPERATIONS = {"mail": 47, "labels": 25, "trash": 10, "untrash": 3, "delete": 10, "rescue": 2, "sent": 3}
 
 
-def generate(seed: int, count: int, address: str, now: float) -> Iterator[Plan]:
-    """Yield ``count`` plans, oldest first, received over the two years before ``now``; lazily, in little memory."""
+def generate(seed: int, count: int, address: str, now: float, mean_thread: float | None = None) -> Iterator[Plan]:
+    """Yield ``count`` plans, oldest first, received over the two years before ``now``; lazily, in little memory.
+
+    With ``mean_thread`` there is nothing but conversations, of so many mails on average.
+    """
     chance = _chance(seed, "mailbox")
     me = (_name_of(address), address)
     waiting: list[tuple[float, int, Plan]] = []
@@ -34,7 +38,13 @@ def generate(seed: int, count: int, address: str, now: float) -> Iterator[Plan]:
         start = now - SPAN_SECONDS * (1 - made / count) * 0.999 - 1
         while waiting and waiting[0][0] <= start:
             yield heapq.heappop(waiting)[2]
-        for plan in _thread(chance, me, start, now, f"{seed}-{made}")[: count - made]:
+        key = f"{seed}-{made}"
+        thread = (
+            _thread(chance, me, start, now, key)
+            if mean_thread is None
+            else _conversation(chance, me, start, now, key, mean_thread)
+        )
+        for plan in thread[: count - made]:
             heapq.heappush(waiting, (plan["received_at"], made, plan))
             made += 1
     while waiting:
@@ -106,11 +116,13 @@ def _thread(chance: random.Random, me: Person, start: float, now: float, key: st
     return [_bulk(chance, me, start, key, kind)]
 
 
-def _conversation(chance: random.Random, me: Person, start: float, now: float, key: str) -> list[Plan]:
+def _conversation(
+    chance: random.Random, me: Person, start: float, now: float, key: str, mean: float | None = None
+) -> list[Plan]:
     """A few people answering each other; all mails share a thread, each answers the one before."""
     others = chance.sample(PEOPLE, chance.choices((1, 2, 4), (6, 3, 1))[0])
     subject = _subject(chance)
-    length = min(12, 1 + int(chance.expovariate(1 / 4.2)))
+    length = min(12, 1 + int(chance.expovariate(1 / 4.2))) if mean is None else _length(chance, mean)
     labels = ["Later"] if chance.random() < 0.05 else []
     labels += ["TRASH"] if chance.random() < 0.04 else ["INBOX"] if chance.random() < 0.6 else []
     plans: list[Plan] = []
@@ -133,6 +145,11 @@ def _conversation(chance: random.Random, me: Person, start: float, now: float, k
         plans.append(plan)
         moment = min(now - 1, moment + chance.expovariate(1 / (9 * _HOUR)) + 60)
     return plans
+
+
+def _length(chance: random.Random, mean: float) -> int:
+    """A geometric number of this mean; Gmail cuts conversations at 100 mails."""
+    return 1 if mean <= 1 else min(100, 1 + int(chance.expovariate(-math.log1p(-1 / mean))))
 
 
 def _bulk(chance: random.Random, me: Person, start: float, key: str, kind: str) -> Plan:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from itertools import islice
 
 from rich.console import Console
@@ -24,19 +23,21 @@ def fill(simulator: GoogleSimulator, address: str, mbox: str, mails: int, seed: 
     """
     if mbox:
         return _import(simulator, address, mbox, console)
-    return _generate(simulator, address, mails, seed, console)
+    generate_into(simulator, address, mails, seed, console)
+    console.print(f"{mails:,} mails have been generated for {address}.")
+    return mails
 
 
-def _generate(simulator: GoogleSimulator, address: str, mails: int, seed: int, console: Console) -> int:
-    # The newest is an hour old, so that what comes live can be told from what was there.
-    plans = generate(seed, mails, address, time.time() - HOUR)
+def generate_into(
+    simulator: GoogleSimulator, address: str, mails: int, seed: int, console: Console, mean_thread: float | None = None
+) -> None:
+    """Load so many generated mails, the newest an hour old, so that what comes live can be told from what was there."""
+    plans = generate(seed, mails, address, simulator.clock.now() - HOUR, mean_thread)
     with bars(console) as progress:
         task = progress.add_task("generating", total=mails, note="")
         while batch := list(islice(plans, BATCH)):
             simulator.add_mails(address, batch, silent=True)
             progress.advance(task, len(batch))
-    console.print(f"{mails:,} mails have been generated for {address}.")
-    return mails
 
 
 def _import(simulator: GoogleSimulator, address: str, mbox: str, console: Console) -> int:

@@ -20,10 +20,10 @@ from shared.adapters.embedded.subscriptions import Subscription
 from shared.adapters.embedded.tasks import EmbeddedTasks
 from shared.observability import logs
 
-WEB_THREADS = 32
+WEB_THREADS = 64
 """More than all functions together that call other servers, so that a simulator on the same port is always answered."""
 
-TASK_WORKERS = 8
+TASK_WORKERS = 32
 BUS_WORKERS = 6
 STOP_SECONDS = 3.0
 

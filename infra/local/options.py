@@ -6,6 +6,8 @@ import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
 
+MAILS, QUOTA_MAILS = 2_000, 20_000
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -17,6 +19,8 @@ class Options:
     refuse: int
     seed: int
     mbox: str
+    faults: str
+    quota: str
     json: bool
 
 
@@ -25,14 +29,21 @@ def read_options() -> Options:
     parser = argparse.ArgumentParser(
         prog="make demo", description="Backfill and follow a mailbox, then judge the result."
     )
-    parser.add_argument("--mails", type=_at_least(1), default=2000)
+    parser.add_argument("--mails", type=_at_least(1), default=None)
     parser.add_argument("--changes", type=_at_least(0), default=100)
     parser.add_argument("--kills", type=_at_least(0), default=0)
     parser.add_argument("--refuse", type=_at_least(0), default=0)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--mbox", default="")
+    parser.add_argument("--faults", choices=("", "all"), default="")
+    parser.add_argument("--quota", choices=("", "2026", "2025"), default="")
     parser.add_argument("--json", action="store_true")
-    return Options(**vars(parser.parse_args()))
+    given = vars(parser.parse_args())
+    if given["mails"] is None:
+        given["mails"] = QUOTA_MAILS if given["quota"] else MAILS
+    if given["quota"] and (given["faults"] or given["kills"] or given["refuse"] or given["mbox"]):
+        parser.error("QUOTA goes with MAILS, CHANGES, SEED and JSON only")
+    return Options(**given)
 
 
 def _at_least(least: int) -> Callable[[str], int]:

@@ -18,6 +18,7 @@ class MailboxProgress:
     messages: int
     outbox: int
     last_error: str | None
+    total: int | None = None
 
     @property
     def backfilling(self) -> bool:
@@ -34,7 +35,12 @@ def read_status(answer: Any) -> MailboxProgress | None:
     """The first mailbox of an answer of ``/mail/status``; None while there is none."""
     for entry in answer["mailboxes"]:
         return MailboxProgress(
-            entry["id"], entry["status"], entry["messages"], entry["outbox"], entry.get("last_error")
+            entry["id"],
+            entry["status"],
+            entry["messages"],
+            entry["outbox"],
+            entry.get("last_error"),
+            entry["backfill"]["total"],
         )
     return None
 

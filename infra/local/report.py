@@ -26,6 +26,7 @@ class Result:
     kills: int
     pushes: Mapping[str, int]
     requests: Mapping[str, int]
+    faults: Mapping[str, int]
     unreadable: tuple[tuple[str, str], ...]
     backend: str
     providers: tuple[str, ...]
@@ -34,7 +35,12 @@ class Result:
     @property
     def ok(self) -> bool:
         """Whether the run deserves exit status 0."""
-        return self.report.ok and self.clean_stop
+        return self.report.ok and self.clean_stop and not self.unfired
+
+    @property
+    def unfired(self) -> list[str]:
+        """The kinds of faults that were asked for and never happened: a run without them shows nothing about them."""
+        return [label for label, count in self.faults.items() if count == 0]
 
 
 def as_json(result: Result) -> str:
@@ -63,6 +69,7 @@ def as_json(result: Result) -> str:
             "changes": dict(sorted(result.changes.items())),
             "pushes": dict(result.pushes),
             "requests": dict(result.requests),
+            "faults": dict(result.faults),
         }
     )
 
@@ -79,6 +86,10 @@ def show(console: Console, result: Result) -> None:
         console.print(f"  not readable: {name}: {reason}", markup=False)
     if len(result.unreadable) > 20:
         console.print(f"  ... and {len(result.unreadable) - 20} more that could not be read")
+    for label, count in result.faults.items():
+        console.print(f"  {count:>6,} x  {label}", markup=False)
+    for label in result.unfired:
+        console.print(f"  ✗ This fault never happened: {label}.", markup=False, style="red")
     for text in report.differences:
         console.print(f"  ✗ {text}", markup=False, style="red")
     if report.difference_count > len(report.differences):

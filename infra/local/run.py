@@ -1,6 +1,7 @@
 """``make run``: everything in one process on one port, followed live; Ctrl-C ends it, the next start goes on.
 
 The first start fills the simulated mailbox (generated mail, or the person's own) and connects it; later ones load nothing.
+With GOOGLE_CLIENT_ID in ``.env`` there is no simulator: the person connects a real mailbox in the browser.
 """
 
 from __future__ import annotations
@@ -9,24 +10,35 @@ import argparse
 import signal
 import sys
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from infra.local.environment import AUDIENCE, apply, local_environment
-from infra.local.follow import Follower
+from infra.local.browser import Browser
+from infra.local.changes import arrival
+from infra.local.client import JsonClient
+from infra.local.connecting import connect_through_google, consent_url
+from infra.local.environment import AUDIENCE, REAL, apply, dotenv, local_environment, real_environment
+from infra.local.follow import Account, Follower
 from infra.local.google.app import create_app
 from infra.local.google.pump import PushPump
 from infra.local.google.simulator import GoogleSimulator
+from infra.local.google.state import OtherVersion
 from infra.local.lock import DataLock
-from infra.local.mailbox import Mailbox
+from infra.local.mailbox import ADDRESS, Mailbox
 from infra.local.publisher import HttpPublisher
 from infra.local.sentences import CannotRun, disk_full, is_disk_full
 from infra.local.tokens import development_token, invoker_secret, write_private
+from infra.local.web import WSGIApp
 from infra.local.welcome import welcome
 from shared.adapters.embedded.clock import SystemClock
+
+if TYPE_CHECKING:
+    from infra.local.machine import Machine
 
 MAILS = 500
 
@@ -35,12 +47,14 @@ def main() -> int:
     """Run until Ctrl-C; the exit status is 0, or 2 after a sentence."""
     parser = argparse.ArgumentParser(prog="make run", description="Start Brainstem here and follow a mailbox.")
     parser.add_argument("--port", type=int, default=8080)
-    parser.add_argument("--data", type=Path, default=Path(".data/run"))
+    parser.add_argument("--data", type=_folder, default=None)
     parser.add_argument("--mbox", default="")
     parser.add_argument("--mails", type=int, default=MAILS)
     options = parser.parse_args()
     console = Console(highlight=False)
-    folder = options.data.resolve()
+    chosen = {} if options.mbox else dotenv()
+    real = REAL in chosen
+    folder = (options.data or Path(".data/google" if real else ".data/run")).resolve()
     stopping = threading.Event()
 
     def interrupt(*_: object) -> None:
@@ -51,7 +65,10 @@ def main() -> int:
         signal.signal(number, interrupt)
     try:
         with DataLock(folder):
-            _run(console, folder, options, stopping)
+            if real:
+                _run_real(console, folder, options.port, chosen, stopping)
+            else:
+                _run_simulated(console, folder, options, stopping)
     except CannotRun as error:
         console.print(str(error), markup=False, soft_wrap=True)
         return 2
@@ -66,32 +83,80 @@ def main() -> int:
     return 0
 
 
-def _run(console: Console, folder: Path, options: argparse.Namespace, stopping: threading.Event) -> None:
-    base = f"http://127.0.0.1:{options.port}"
-    apply(local_environment(folder, f"{base}/google"))
+def _run_simulated(console: Console, folder: Path, options: argparse.Namespace, stopping: threading.Event) -> None:
+    home = f"http://127.0.0.1:{options.port}"
+    apply(local_environment(folder, home, f"{home}/google"))
     with ExitStack() as stack:
-        log = stack.enter_context((folder / "log.jsonl").open("a", encoding="utf-8"))
         mailbox = Mailbox(folder)
         mailbox.drop_half_filled()
         publisher = HttpPublisher(invoker_secret(folder))
-        publisher.aim(base)
-        simulator = GoogleSimulator(mailbox.path, SystemClock(), publisher)
+        publisher.aim(home)
+        try:
+            simulator = GoogleSimulator(mailbox.path, SystemClock(), publisher)
+        except OtherVersion:
+            raise CannotRun(
+                f"The mailbox in {folder} was made by another version: remove that folder, or choose another with DATA=path."
+            ) from None
         stack.callback(simulator.close)
-        # Only now: wiring reads the settings that were just put into the environment.
-        from infra.local.machine import Machine, log_to
-
-        log_to(log)
-        machine = Machine(folder, options.port, {"google": create_app(simulator)})
-        stack.callback(_undisturbed, machine.stop)
+        machine = _machine(stack, folder, options.port, {"google": create_app(simulator)})
         mailbox.fill(simulator, options.mbox, options.mails, console)
         machine.start()
         pump = PushPump(simulator)
         pump.start()
         stack.callback(pump.stop)
-        token = development_token(folder, AUDIENCE)
-        write_private(folder / "token", token.encode())
-        welcome(console, machine.url, token, folder)
-        Follower(console, machine.url, token, simulator, mailbox, stopping).follow()
+        browser = Browser()
+        stack.callback(browser.close)
+        account = Account(
+            connect=lambda client: connect_through_google(client, browser, ADDRESS),
+            arrive=lambda: _deliver(simulator),
+            mails=mailbox.loaded,
+        )
+        _follow(console, machine.url, folder, account, stopping, "A new mail arrives every 15 seconds.")
+
+
+def _deliver(simulator: GoogleSimulator) -> None:
+    simulator.add_mails(ADDRESS, [arrival(ADDRESS, time.time())])
+
+
+def _run_real(console: Console, folder: Path, port: int, chosen: Mapping[str, str], stopping: threading.Event) -> None:
+    apply(real_environment(folder, port, chosen))
+
+    def ask(client: JsonClient) -> None:
+        url = consent_url(client)
+        if url is not None:
+            console.print(
+                f"Connect your mailbox: open this page in a browser on this machine, within ten minutes.\n\n  {url}\n",
+                markup=False,
+                soft_wrap=True,
+            )
+
+    with ExitStack() as stack:
+        machine = _machine(stack, folder, port, {})
+        machine.start()
+        _follow(console, machine.url, folder, Account(connect=ask), stopping, "This is your real mailbox.")
+
+
+def _machine(stack: ExitStack, folder: Path, port: int, mounts: Mapping[str, WSGIApp]) -> Machine:
+    # Only now: wiring reads the settings that were just put into the environment.
+    from infra.local.machine import Machine, log_to
+
+    log_to(stack.enter_context((folder / "log.jsonl").open("a", encoding="utf-8")))
+    machine = Machine(folder, port, mounts)
+    stack.callback(_undisturbed, machine.stop)
+    return machine
+
+
+def _follow(
+    console: Console, url: str, folder: Path, account: Account, stopping: threading.Event, sentence: str
+) -> None:
+    token = development_token(folder, AUDIENCE)
+    write_private(folder / "token", token.encode())
+    welcome(console, url, token, folder, sentence)
+    Follower(console, url, token, account, folder, stopping).follow()
+
+
+def _folder(text: str) -> Path | None:
+    return Path(text) if text else None
 
 
 def _undisturbed(stop: Callable[[], None]) -> None:

@@ -27,8 +27,7 @@ class Recorder:
         at = time.time()
         body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
         try:
-            message = json.loads(body)["message"]
-            delivery = Delivery(at, dict(message.get("attributes", {})), json.loads(base64.b64decode(message["data"])))
+            delivery = delivery_of(at, body)
         except (ValueError, KeyError, TypeError):
             self.broken += 1
             start_response("400 Bad Request", [("Content-Length", "0")])
@@ -42,3 +41,9 @@ class Recorder:
         """What has come so far."""
         with self._lock:
             return list(self._deliveries)
+
+
+def delivery_of(at: float, body: bytes) -> Delivery:
+    """Read a push envelope. Raises ``ValueError``, ``KeyError``, ``TypeError`` for anything else."""
+    message = json.loads(body)["message"]
+    return Delivery(at, dict(message.get("attributes", {})), json.loads(base64.b64decode(message["data"])))

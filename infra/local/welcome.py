@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 
-def welcome(console: Console, url: str, token: str, folder: Path) -> None:
+def welcome(console: Console, url: str, token: str, folder: Path, sentence: str) -> None:
     """Print it; no line is wrapped or marked up, so that each can be copied whole."""
     header = f'-H "Authorization: Bearer $(cat {shlex.quote(str(folder / "token"))})"'
     post = '-H \'Content-Type: application/json\' -d \'{"type": "note.written", "data": {"text": "hello"}}\''
@@ -25,7 +25,7 @@ def welcome(console: Console, url: str, token: str, folder: Path) -> None:
         f"  curl -s {header} '{url}/events?limit=3'",
         f"  curl -s {header} {post} {url}/events",
         "",
-        "A new mail arrives every 15 seconds. Ctrl-C ends it.",
+        f"{sentence} Ctrl-C ends it.",
         "",
     ]
     for line in lines:

@@ -35,4 +35,7 @@ def _deliver(simulator: GoogleSimulator, address: str, item: Imported) -> Unread
         simulator.add_mails(address, [mail], silent=True)
     except UnreadableMail as error:
         return Unreadable(item.name, str(error))
+    except (TypeError, ValueError) as error:
+        # Text that no store takes, such as half a surrogate pair out of UTF-7: the fault of this mail, not of the next.
+        return Unreadable(item.name, f"It cannot be kept: {type(error).__name__}.")
     return None

@@ -7,7 +7,9 @@ it, and if it stands at the beginning, behind an empty line, or is beyond doubt 
 
 from __future__ import annotations
 
+import errno
 import re
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -39,9 +41,16 @@ def looks_like_mbox(head: bytes) -> bool:
     return head.lstrip(b"\xef\xbb\xbf\r\n").startswith(b"From ")
 
 
+def opened(path: Path) -> BinaryIO:
+    """Open a regular file; a pipe or a device might never end. Raises ``OSError``."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(errno.EINVAL, "It is no regular file", str(path))
+    return path.open("rb")
+
+
 def pieces(path: Path) -> Iterator[Piece]:
     """Cut a file into messages. Raises ``OSError`` when the file cannot be read."""
-    with path.open("rb") as file:
+    with opened(path) as file:
         yield from _pieces(file)
 
 

@@ -22,6 +22,7 @@ FALLBACK_DATE = 946_684_800.0
 
 _FIRST_FIELD = re.compile(rb"^[!-9;-~]+[ \t]*:", re.MULTILINE)
 _HEAD = 65_536
+_TOO_LARGE = f"It is larger than {mbox.MAX_MESSAGE // 2**20} MiB."
 
 
 class NoMailHere(Exception):
@@ -52,82 +53,135 @@ Item: TypeAlias = Imported | Unreadable
 def read(path: str | Path) -> Iterator[Item]:
     """Find out what the path is and read it, one mail at a time. Raises ``NoMailHere`` at once, not while iterating."""
     path = Path(path)
-    if not path.exists():
-        raise NoMailHere(f"{path} does not exist.")
-    if path.is_dir():
-        return _read_folder(path)
+    shown = _printable(str(path))
     try:
-        with path.open("rb") as file:
+        if not path.exists():
+            raise NoMailHere(f"{shown} does not exist.")
+        if path.is_dir():
+            return _read_folder(path)
+        with mbox.opened(path) as file:
             head = file.read(_HEAD)
     except OSError as error:
-        raise NoMailHere(f"{path} cannot be read: {error.strerror}.") from error
+        raise NoMailHere(f"{shown} cannot be read: {error.strerror}.") from error
     if mbox.looks_like_mbox(head) or (path.suffix.lower() in (".mbox", ".mbx") and _is_mail(head)):
         return _read_mbox(path, path.name)
     if path.suffix.lower() == ".eml" or _is_mail(head):
         return iter([_read_file(path, path.name, ("INBOX",))])
-    raise NoMailHere(f"{path} is no mail: expected an mbox, a Maildir, a folder of .eml files or an .eml file.")
+    raise NoMailHere(f"{shown} is no mail: expected an mbox, a Maildir, a folder of .eml files or an .eml file.")
 
 
 def _read_folder(path: Path) -> Iterator[Item]:
+    with os.scandir(path):  # a folder that cannot be listed is said at once
+        pass
     if _is_maildir(path):
         return _read_maildir(path)
     if any(_mail_files(path)):
         return _read_files(path)
-    raise NoMailHere(f"{path} holds no mail: it has neither cur/ and new/ (a Maildir) nor any .eml or .mbox file.")
+    raise NoMailHere(
+        f"{_printable(str(path))} holds no mail: it has neither cur/ and new/ (a Maildir) nor any .eml or .mbox file."
+    )
 
 
 def _read_mbox(path: Path, name: str) -> Iterator[Item]:
+    name = _printable(name)
     count = 0
     try:
         for piece in mbox.pieces(path):
             count = piece.number
             label = f"{name}#{piece.number}"
             if piece.too_large:
-                yield Unreadable(label, f"It is larger than {mbox.MAX_MESSAGE // 2**20} MiB.")
+                yield Unreadable(label, _TOO_LARGE)
             else:
                 yield _item(piece.raw, label, ("INBOX",), piece.dated)
     except OSError as error:
         yield Unreadable(f"{name}#{count + 1}", f"The file cannot be read from here on: {error.strerror}.")
+    else:
+        if not count:
+            yield Unreadable(name, "It is empty.")
 
 
 def _read_maildir(root: Path) -> Iterator[Item]:
-    folders = [root, *sorted(child for child in root.iterdir() if child.name.startswith(".") and _is_maildir(child))]
+    folders = [root]
+    for child in _children(root, root):
+        if isinstance(child, Unreadable):
+            yield child
+        elif child.name.startswith(".") and _is_maildir(child):
+            folders.append(child)
     for folder in folders:
         inner = "" if folder == root else folder.name
         for kind in ("cur", "new"):
-            for file in sorted(child for child in (folder / kind).glob("*") if not child.name.startswith(".")):
-                flags = re.search(r"[:!;]2,([A-Za-z]*)$", file.name)
-                labels = maildir_labels(inner, kind == "new", flags[1] if flags else "")
-                yield _read_file(file, str(file.relative_to(root)), labels)
+            for file in _children(folder / kind, root):
+                if isinstance(file, Unreadable):
+                    yield file
+                elif not file.name.startswith("."):
+                    flags = re.search(r"[:!;]2,([A-Za-z]*)$", file.name)
+                    labels = maildir_labels(inner, kind == "new", flags[1] if flags else "")
+                    yield _read_file(file, str(file.relative_to(root)), labels)
+
+
+def _children(folder: Path, root: Path) -> Iterator[Path | Unreadable]:
+    try:
+        yield from sorted(folder.iterdir())
+    except OSError as error:
+        yield _unlisted(folder, root, error)
 
 
 def _read_files(root: Path) -> Iterator[Item]:
     for file in _mail_files(root):
+        if isinstance(file, Unreadable):
+            yield file
+            continue
         name = str(file.relative_to(root))
-        if file.suffix.lower() == ".eml":
+        if file.suffix.lower() == ".eml" and not _holds_mbox(file):
             yield _read_file(file, name, ("INBOX",))
         else:
             yield from _read_mbox(file, name)
 
 
-def _mail_files(root: Path) -> Iterator[Path]:
-    """All .eml and .mbox files below a folder, in a stable order; links to folders are not followed."""
-    for folder, inner, names in os.walk(root):
+def _mail_files(root: Path) -> Iterator[Path | Unreadable]:
+    """All .eml and .mbox files below a folder, in a stable order; links to folders are not followed.
+
+    A folder that cannot be listed is among them as ``Unreadable``.
+    """
+    failures: list[OSError] = []
+    for folder, inner, names in os.walk(root, onerror=failures.append):
         inner.sort()
+        yield from _unlisted_all(failures, root)
         for name in sorted(names):
             if Path(name).suffix.lower() in (".eml", ".mbox"):
                 yield Path(folder) / name
+    yield from _unlisted_all(failures, root)
+
+
+def _unlisted_all(failures: list[OSError], root: Path) -> Iterator[Unreadable]:
+    while failures:
+        error = failures.pop(0)
+        yield _unlisted(Path(os.fsdecode(error.filename)), root, error)
+
+
+def _unlisted(folder: Path, root: Path, error: OSError) -> Unreadable:
+    return Unreadable(_printable(str(folder.relative_to(root))), f"The folder cannot be read: {error.strerror}.")
+
+
+def _holds_mbox(path: Path) -> bool:
+    """Whether an .eml holds several mails after all, as some exporters have it."""
+    try:
+        with mbox.opened(path) as file:
+            return mbox.looks_like_mbox(file.read(_HEAD))
+    except OSError:
+        return False  # whoever reads the whole file says why it cannot be read
 
 
 def _read_file(path: Path, name: str, labels: tuple[str, ...]) -> Item:
     try:
-        status = path.stat()
-        if status.st_size > mbox.MAX_MESSAGE:
-            return Unreadable(_printable(name), f"It is larger than {mbox.MAX_MESSAGE // 2**20} MiB.")
-        raw = path.read_bytes()
+        with mbox.opened(path) as file:
+            raw = file.read(mbox.MAX_MESSAGE + 1)
+            dated = os.fstat(file.fileno()).st_mtime
     except OSError as error:
         return Unreadable(_printable(name), f"The file cannot be read: {error.strerror}.")
-    return _item(raw, name, labels, status.st_mtime)
+    if len(raw) > mbox.MAX_MESSAGE:
+        return Unreadable(_printable(name), _TOO_LARGE)
+    return _item(raw, name, labels, dated)
 
 
 def _item(raw: bytes, name: str, labels: tuple[str, ...], dated: float | None) -> Item:
@@ -151,7 +205,7 @@ def _is_mail(head: bytes) -> bool:
 
 
 def _is_maildir(path: Path) -> bool:
-    return (path / "cur").is_dir() and (path / "new").is_dir()
+    return os.path.isdir(path / "cur") and os.path.isdir(path / "new")  # no error, whatever the permissions
 
 
 def _printable(name: str) -> str:

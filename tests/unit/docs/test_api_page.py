@@ -1,4 +1,4 @@
-"""``docs/api.md`` has every route of the API and no other, and its examples have the form of real answers."""
+"""``docs/api.md`` has every route that people and applications call, and its examples have the form of real answers."""
 
 from __future__ import annotations
 
@@ -7,25 +7,38 @@ import json
 import re
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 
 from shared.http import fields
 from shared.http.errors import HTTP_CODES
+from shared.http.oauth import OAuthDeps, create_oauth
 from shared.identity.tokens import REASONS
+from shared.oauth import addresses
+from shared.oauth.browser import challenge
+from shared.settings import Settings
 from tests.unit.docs.pages import blocks, headings, name_in, page, section, sources, table
 from tests.unit.docs.tables import error_tree
+from tests.unit.fakes import FakeClock, FakeStore
 from tests.unit.http.api_world import ApiWorld
+from tests.unit.oauth.consent_world import APP, ConsentWorld, query_of
 from tests.world import MAILBOX, World
 
 PAGE = page("docs/api.md")
 ROUTES = [heading.strip("`") for heading in headings(PAGE) if re.match(r"`[A-Z]+ /", heading)]
 
 
-def test_the_routes_are_those_of_the_api() -> None:
+PAGES = {route for route in ROUTES if route.startswith(("GET /oauth", "POST /oauth/google/consent"))}
+"""What browsers open, which answers HTML or a redirect."""
+
+
+def test_the_routes_are_those_of_the_functions_for_people() -> None:
+    oauth = create_oauth(OAuthDeps(Settings(), FakeClock(), FakeStore(), ApiWorld().verifier, pytest.fail))
     served = {
         f"{method} {rule.rule}"
-        for rule in ApiWorld().app.url_map.iter_rules()
+        for app in (ApiWorld().app, oauth)
+        for rule in app.url_map.iter_rules()
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
     }
     assert set(ROUTES) == served
@@ -36,7 +49,7 @@ def test_the_routes_are_those_of_the_api() -> None:
 def test_a_route_has_an_example_an_answer_and_its_errors(route: str) -> None:
     text = section(PAGE, f"`{route}`")
     assert any("curl" in block and route.split()[1] in block for block in blocks(text, "bash"))
-    assert len(blocks(text, "json")) == 1
+    assert len(blocks(text, "json")) == (route not in PAGES)
     assert "Errors" in text
 
 
@@ -66,6 +79,8 @@ def test_the_limits_are_those_of_the_code() -> None:
         "type": f"{fields.MAX_TYPE_CHARS} characters",
         "access_token": f"{fields.MAX_TOKEN_BYTES} bytes, `refresh_token` too",
         "after": f"{fields.MAX_PARAMETER_CHARS} characters",
+        "login_hint": f"{fields.MAX_HINT_CHARS} characters",
+        "return_to": f"{addresses.MAX_CHARS} characters",
     }
 
 
@@ -110,8 +125,27 @@ REQUESTS: dict[str, tuple[str, Any]] = {
 }
 
 
+OAUTH = {"POST /oauth/google/start", "POST /oauth/google/identity"}
+"""Asked of a world of their own."""
+
+
 def test_there_is_a_request_for_every_route() -> None:
-    assert set(REQUESTS) == set(ROUTES)
+    assert set(REQUESTS) == set(ROUTES) - PAGES - OAUTH
+    assert set(ROUTES) >= PAGES | OAUTH
+
+
+def test_the_example_answers_of_the_consent_flow_have_the_form_of_real_ones(tmp_path: Path) -> None:
+    world = ConsentWorld(tmp_path)
+    browser, verifier = world.browser(), "v" * 43
+    wanted = urlencode({"return_to": APP, "code_challenge": challenge(verifier)})
+    google = browser.get(f"{world.origin}/oauth/google/signin?{wanted}").headers["Location"]
+    code = query_of(browser.get(world.google.authorize(google)).headers["Location"])["code"]
+    bodies = {"start": {}, "identity": {"code": code, "code_verifier": verifier}}
+    for name, body in bodies.items():
+        real = world.call(world.oauth_app, "POST", f"/oauth/google/{name}", body, "ann")
+        [example] = blocks(section(PAGE, f"`POST /oauth/google/{name}`"), "json")
+        assert real.status_code == 200
+        assert _form(json.loads(example)) == _form(real.json)
 
 
 @pytest.mark.parametrize("route", REQUESTS)

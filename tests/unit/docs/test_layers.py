@@ -14,7 +14,7 @@ from tests.unit.docs.pages import sources
 
 LAYERS = (
     {"errors", "settings", "ports", "refs", "queries", "cas"},
-    {"adapters", "identity", "vault", "events", "providers", "observability"},
+    {"adapters", "identity", "vault", "oauth", "events", "providers", "observability"},
     {"http", "mail", "wiring"},
 )
 """The parts of ``shared`` from below; an arrow may point down or sideways, never up."""
@@ -125,6 +125,10 @@ def test_mail_knows_what_providers_yield_and_no_provider() -> None:
 
 def test_a_provider_knows_no_other_and_nothing_of_the_engine() -> None:
     assert arrows("shared.providers.gmail", "shared.mail", "shared.events", "shared.vault", "shared.adapters") == []
+
+
+def test_consent_knows_no_provider_and_no_engine() -> None:
+    assert arrows("shared.oauth", "shared.providers.gmail", "shared.mail", "shared.events", "shared.adapters") == []
 
 
 def test_only_the_wiring_chooses_adapters_and_providers() -> None:

@@ -29,6 +29,7 @@ RESULT = Result(
     kills=0,
     pushes={},
     requests={},
+    faults={},
     unreadable=(),
     backend="embedded",
     providers=("GOOGLE",),
@@ -48,7 +49,13 @@ def test_a_snippet_is_verbatim_in_the_file_that_it_says() -> None:
 
 def test_what_make_run_prints_is_shown_as_it_prints_it() -> None:
     said = StringIO()
-    welcome(Console(file=said, width=200), "http://127.0.0.1:8080", "eyJ...", Path(".data/run"))
+    welcome(
+        Console(file=said, width=200),
+        "http://127.0.0.1:8080",
+        "eyJ...",
+        Path(".data/run"),
+        "A new mail arrives every 15 seconds.",
+    )
     assert said.getvalue().strip() in README
 
 

@@ -22,9 +22,13 @@ def test_the_entry_point_is_in_the_source(function: Function) -> None:
     assert function.entry_point in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
 
 
-def test_only_sync_opens_grants_and_reads_the_client_secret() -> None:
+def test_only_sync_opens_grants() -> None:
     assert [name for name, function in FUNCTIONS.items() if function.grants == "open"] == ["sync"]
-    assert [name for name, function in FUNCTIONS.items() if "google-client-secret" in function.secrets] == ["sync"]
+
+
+def test_the_client_secret_goes_only_to_those_who_ask_the_token_endpoint() -> None:
+    holders = {name for name, function in FUNCTIONS.items() if "google-client-secret" in function.secrets}
+    assert holders == {"oauth", "sync"}
 
 
 def test_the_vault_key_goes_only_to_those_who_seal_or_open() -> None:
@@ -32,8 +36,11 @@ def test_the_vault_key_goes_only_to_those_who_seal_or_open() -> None:
     assert holders == {name for name, function in FUNCTIONS.items() if function.grants != "none"}
 
 
-def test_only_the_api_is_public() -> None:
-    assert [name for name, function in FUNCTIONS.items() if function.public] == ["api"]
+def test_only_what_people_and_their_browsers_call_is_public() -> None:
+    assert {name: function.public for name, function in FUNCTIONS.items() if function.public} == {
+        "api": ("/*",),
+        "oauth": ("/oauth/*",),
+    }
 
 
 def test_public_paths_match_exactly_or_by_their_beginning() -> None:

@@ -54,7 +54,7 @@ def test_the_development_token_opens_this_folder_and_no_other(tmp_path: Path) ->
     mine, other = tmp_path / "mine", tmp_path / "other"
     for folder in (mine, other):
         folder.mkdir()
-    settings = Settings.from_env(local_environment(mine, "http://127.0.0.1:1/google"))
+    settings = Settings.from_env(local_environment(mine, "http://127.0.0.1:1", "http://127.0.0.1:1/google"))
     verifier = TokenVerifier(settings, FakeClock(_now()))
 
     assert verifier.verify(f"Bearer {development_token(mine, AUDIENCE)}").uid == USER

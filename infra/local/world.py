@@ -1,0 +1,232 @@
+"""The whole product in one process under a virtual clock: real functions, real Gmail adapter, simulated Google, no socket.
+
+A seed decides every order. What the laptop does with threads and HTTP, this does by hand: deliver what is due, then let time
+pass. A delivery that sleeps lets others go on meanwhile.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+import flask
+import jwt
+import orjson
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from werkzeug.test import Client, EnvironBuilder
+
+from infra.local.browser import Browser
+from infra.local.client import AnswerError, JsonClient
+from infra.local.crew import CrewClock
+from infra.local.google.app import create_app
+from infra.local.google.simulator import GoogleSimulator
+from infra.local.subscriber import delivery_of
+from infra.local.verify_delivery import Delivery
+from shared.adapters.embedded.subscriptions import Subscription
+from shared.ports import BusMessage
+from shared.settings import Settings
+from shared.wiring import Brainstem, Ports, embedded
+
+UID = "user_abc123"
+MAILBOX = f"{UID}:primary:GOOGLE"
+ADDRESS = "ann@example.org"
+TOPIC = "projects/local/topics/gmail"
+GOOGLE = "http://google.test"
+HOME = "http://localhost"
+MOST_AT_ONCE = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """The head of an answer, as the adapters read it."""
+
+    status: int
+    headers: Mapping[str, str]
+
+    def get(self, name: str, default: str = "", /) -> str:
+        """A header by its lower-case name."""
+        return self.headers.get(name, default)
+
+
+class InProcess:
+    """An HTTP client for the provider adapters whose server is a WSGI application."""
+
+    def __init__(self, app: flask.Flask) -> None:
+        self._client = Client(app, use_cookies=False)
+
+    def request(
+        self, uri: str, method: str = "GET", body: Any = None, headers: Mapping[str, str] | None = None
+    ) -> tuple[Served, bytes]:
+        """Make one request; what breaks the connection is raised as the server raised it."""
+        parts = urlsplit(uri)
+        answer = self._client.open(
+            parts.path,
+            base_url=f"{parts.scheme}://{parts.netloc}",
+            method=method,
+            query_string=parts.query,
+            data=body,
+            headers=dict(headers or {}),
+            buffered=True,
+        )
+        fields = {name.lower(): value for name, value in answer.headers.items()}
+        return Served(answer.status_code, fields), answer.get_data()
+
+
+class World:
+    """One user with one simulated Gmail account; time passes only in ``run``."""
+
+    def __init__(self, folder: Path, seed: int = 0, **settings: Any) -> None:
+        """``settings`` are those of ``Settings``; without GMAIL_QUOTA there is none to keep to."""
+        self.clock = CrewClock(seed=seed)
+        self.random = random.Random(seed)  # noqa: S311 - a world that repeats itself
+        key = ec.generate_private_key(ec.SECP256R1())
+        public = key.public_key().public_bytes(
+            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
+        chosen: dict[str, Any] = {
+            "data_dir": str(folder / "data"),
+            "jwt_issuer": "https://issuer.test",
+            "jwt_public_key": public.decode(),
+            "gmail_api_url": f"{GOOGLE}/",
+            "google_oidc_discovery_url": f"{GOOGLE}/.well-known/openid-configuration",
+            "google_client_id": "client",
+            "google_client_secret": "secret",
+            "google_redirect_uri": f"{HOME}/oauth/google/callback",
+            "gmail_topic": TOPIC,
+            "gmail_quota": "none",
+        }
+        self.settings = Settings(**(chosen | settings))
+        self._tick_at = (self.clock.now() // self.settings.tick_seconds + 1) * self.settings.tick_seconds
+        self.ports: Ports = embedded(self.settings, self.clock, synchronous="OFF")
+        self.google = GoogleSimulator(folder / "google.sqlite", self.clock, self._publish, seed)
+        self.website = create_app(self.google)
+        self.product = Brainstem(self.settings, self.ports, lambda: InProcess(self.website))
+        claims = {"iss": "https://issuer.test", "aud": "brainstem", "sub": UID, "exp": self.clock.now() + 10**9}
+        self.token = jwt.encode(claims, key, algorithm="ES256")
+        bus: Any = self.ports.bus
+        bus.subscribe(Subscription("gmail", "gmail", "/gmail_push"))
+        bus.subscribe(Subscription("senders", "segments", "/senders"))
+        bus.subscribe(Subscription("outside", "events", "/outside"))
+        self.received: list[Delivery] = []
+
+    def call(self, function: str, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any]:
+        """One HTTP call of a function."""
+        fields: dict[str, str] = {"content-type": "application/json", **headers}
+        builder = EnvironBuilder(
+            path=path.partition("?")[0],
+            query_string=path.partition("?")[2],
+            method=method,
+            data=body if isinstance(body, bytes) else orjson.dumps(body) if body is not None else None,
+            headers=list(fields.items()),
+        )
+        answer = getattr(self.product, function)(flask.Request(builder.get_environ()))
+        return answer.status_code, orjson.loads(answer.get_data())
+
+    def api(self, method: str, path: str, body: Any = None) -> Any:
+        """One call of the API as the user; the answer of a success."""
+        status, answer = self.call("api", method, path, body, Authorization=f"Bearer {self.token}")
+        assert status < 300, (status, answer)
+        return answer
+
+    def all(self, path: str, name: str, **parameters: str) -> list[dict[str, Any]]:
+        """A whole list of the API, page by page."""
+        found: list[dict[str, Any]] = []
+        after: str | None = None
+        while True:
+            query = urlencode({**parameters, **({"after": after} if after else {})})
+            answer = self.api("GET", f"{path}?{query}")
+            found += answer[name]
+            if answer["next"] is None or (name == "events" and not answer[name]):
+                return found
+            after = answer["next"]
+
+    def events(self, stream: str = MAILBOX) -> list[dict[str, Any]]:
+        """A whole stream."""
+        return self.all("/events", "events", stream=stream)
+
+    def run(self, seconds: float) -> None:
+        """Let virtual time pass, doing whatever falls due; the scheduler ticks as configured."""
+        end = self.clock.now() + seconds
+        while True:
+            self._deliver_all()
+            now = self.clock.now()
+            moments = [
+                self.ports.tasks.next_due(),  # type: ignore[attr-defined]
+                self.ports.bus.next_due(),  # type: ignore[attr-defined]
+                self.google.pump(),
+                self.clock.crew.next_due(),
+                self._tick_at,
+            ]
+            following = max(min(moment for moment in moments if moment is not None), now)
+            if following > end:
+                self.clock.advance_to(end)
+                return
+            self.clock.advance_to(following)
+            if following == self._tick_at:
+                self._tick_at += self.settings.tick_seconds
+                assert self.call("tick", "POST", "/")[0] == 200
+
+    def browser(self) -> Browser:
+        """A browser that reaches this world's Google and this world's functions, and nothing else."""
+        return Browser({f"{GOOGLE}/": self.website, f"{HOME}/": self._front})
+
+    def close(self) -> None:
+        """Close the files."""
+        self.clock.crew.dismiss()
+        self.google.close()
+
+    def _front(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        """The URL map: consent pages at ``oauth``, all else at ``api``."""
+        function = "oauth" if environ["PATH_INFO"].startswith("/oauth/") else "api"
+        answer: Iterable[bytes] = getattr(self.product, function)(flask.Request(environ))(environ, start_response)
+        return answer
+
+    def _deliver_all(self) -> None:
+        tasks: Any = self.ports.tasks
+        bus: Any = self.ports.bus
+        crew = self.clock.crew
+        for _ in range(MOST_AT_ONCE):
+            self.google.pump()
+            while crew.wake():
+                pass
+            work = [(tasks, one) for one in tasks.claim(100)] + [(bus, one) for one in bus.claim(100)]
+            if not work:
+                return
+            self.random.shuffle(work)
+            for source, delivery in work:
+                crew.start(partial(self._handle, source, delivery))
+        raise AssertionError("It does not come to rest.")
+
+    def _handle(self, source: Any, delivery: Any) -> None:
+        source.settle(delivery, self._deliver(delivery))
+
+    def _deliver(self, delivery: Any) -> int:
+        if delivery.target == "/outside":
+            self.received.append(delivery_of(self.clock.now(), delivery.body))
+            return 200
+        function, _, rest = delivery.target.strip("/").partition("/")
+        return self.call(function, "POST", f"/{rest}", delivery.body, **delivery.headers)[0]
+
+    def _publish(self, topic: str, data: bytes) -> None:
+        self.ports.bus.publish(topic, [BusMessage(data)])
+
+
+class WorldClient(JsonClient):
+    """The API of a world, as the local commands ask a server."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(HOME)
+        self._world = world
+
+    def _call(self, method: str, path: str, body: Mapping[str, Any] | None) -> Any:
+        authorization = f"Bearer {self._world.token}"
+        status, answer = self._world.call("api", method, path, body, Authorization=authorization)
+        if status >= 400:
+            raise AnswerError(status, answer["error"]["code"], answer["error"]["message"], answer["error"]["details"])
+        return answer
