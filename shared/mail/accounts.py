@@ -20,7 +20,7 @@ from shared.mail.context import Context, Loaded, load
 from shared.mail.fold import Notice, Work
 from shared.mail.state import CONNECT_DEADLINE, MailboxState, document, read_state
 from shared.mail.tasks import enqueue_once
-from shared.ports import Create, Delete, Doc, Query, Update, Write
+from shared.ports import Create, Data, Delete, Doc, Query, Update, Write
 from shared.providers.base import PROVIDERS
 
 ATTEMPTS = 8
@@ -58,16 +58,23 @@ class Accounts:
     def connect_account(self, uid: str, provider: str, grant_id: str, address: str | None) -> None:
         """Follow the account of a grant whose subject the provider has named: in its mailbox, or in one of its own.
 
-        Its mailbox is the one that uses the grant, else the one with this address (None where the provider does not vouch
-        for one), else one that never came to follow anything and has no grant that works. Raises ``Retry``.
+        Its mailbox is the one that uses the grant, else one of brought tokens with this address (None where the provider
+        does not vouch for one), else one that never came to follow anything and has no grant that works. Raises ``Retry``.
         """
         name = PROVIDERS[provider]
-        mailboxes = self._mailboxes(uid, name)
-        using = [loaded for loaded in mailboxes if grant_id in _grants_of(loaded.state)]
-        same = [loaded for loaded in mailboxes if address is not None and loaded.state.address == address.lower()]
-        idle = [loaded for loaded in mailboxes if loaded.state.address is None and not self._usable(loaded.state)]
-        found = [*using, *same, *idle]
-        self._start(found[0] if found else self._create(uid, name, grant_id), grant_id)
+        for _ in range(ATTEMPTS):
+            mailboxes = self._mailboxes(uid, name)
+            using = [loaded for loaded in mailboxes if grant_id in _grants_of(loaded.state)]
+            same = [loaded for loaded in mailboxes if address is not None and _brought(loaded.state, address.lower())]
+            idle = [loaded for loaded in mailboxes if loaded.state.address is None and not self._usable(loaded.state)]
+            found = [*using, *same, *idle]
+            loaded = found[0] if found else self._create(uid, name, grant_id)
+            try:
+                if self._start(loaded, grant_id, partial(_taken, _grants_of(loaded.state))):
+                    return
+            except NotFound:
+                continue  # erased meanwhile, so it is not the one
+        raise Retry("The user's mailboxes kept changing.")
 
     def grant_ids(self, uid: str, provider: str, address: str | None) -> tuple[str, ...]:
         """The grants of the mailboxes with this address; without one, of the user's only mailbox at the provider."""
@@ -126,33 +133,46 @@ class Accounts:
         return self._page(lambda start, size: queries.messages_of(mailbox, size, start), after, limit, shown)
 
     def gaps(self, uid: str, mailbox: str, after: str | None, limit: int) -> tuple[list[dict[str, Any]], str | None]:
-        """A page of a mailbox's gaps, whatever became of them."""
-        self._owned(uid, mailbox)
+        """A page of a mailbox's gaps, whatever became of them.
 
-        def shown(doc: Doc) -> dict[str, Any]:
-            data = doc.data
+        Nobody asks for a reported message again, but a later change of it can bring it, or its deletion, all the same.
+        """
+        self._owned(uid, mailbox)
+        docs = self.ctx.store.query(queries.gaps_of(mailbox, limit, after))
+        reported = [refs.message(mailbox, doc.data["id"]) for doc in docs if doc.data["status"] == "reported"]
+        found = self.ctx.store.get(reported) if reported else {}
+        known = {doc.data["id"] for doc in found.values() if doc.data["state"] != mail.PLACEHOLDER}
+
+        def shown(data: Data) -> dict[str, Any]:
             return {
                 "mailbox": mailbox,
                 "provider_message_id": data["id"],
                 "reason": data["reason"],
-                "status": data["status"],
+                "status": "resolved" if data["id"] in known else data["status"],
                 "attempts": data["attempts"],
                 "next_at": None if data["next_at"] is None else iso(data["next_at"]),
                 "first_at": iso(data["first_at"]),
             }
 
-        return self._page(lambda start, size: queries.gaps_of(mailbox, size, start), after, limit, shown)
+        return [shown(doc.data) for doc in docs], refs.key(docs[-1].ref) if len(docs) == limit else None
 
     def _usable(self, state: MailboxState) -> bool:
         return any(self.ctx.grants.usable(state.uid, grant_id) for grant_id in _grants_of(state))
 
-    def _start(self, loaded: Loaded, grant_id: str | None) -> None:
+    def _start(
+        self, loaded: Loaded, grant_id: str | None, taken: Callable[[MailboxState], bool] = lambda _: False
+    ) -> bool:
+        """Start a mailbox, with a new grant if there is one; False if it was ``taken`` by something else meanwhile."""
         state = self._raise_epoch(
             loaded,
             lambda state, at: _connecting(state, at, grant_id),
+            done=taken,
             writes=lambda state: _never_used(state, grant_id),
         )
+        if taken(state) and (state.erasing or grant_id != _grants_of(state)[0]):
+            return False
         enqueue_once(self.ctx.tasks, state, "connect", "first")
+        return True
 
     def _page(
         self,
@@ -193,6 +213,7 @@ class Accounts:
             slot, now = _slot(user.data, provider), self.ctx.clock.now()
             mailbox = refs.mailbox_id(uid, slot, provider)
             state = MailboxState(mailbox, uid, provider, slot, grant_id, created_at=now, updated_at=now)
+            state = replace(state, due_chain=now + CONNECT_DEADLINE)  # whoever creates it may die before it is started
             slots = user.data.get("slots", {})
             taken = {"slots": {**slots, provider: slots.get(provider, 0) + 1}}
             try:
@@ -236,6 +257,7 @@ def _connecting(state: MailboxState, at: float, grant_id: str | None) -> Mailbox
         epoch=state.epoch + 1,
         status="connecting",
         verified=False,
+        grant_id=_grant(state, grant_id),
         candidate=_candidate(state, grant_id),
         troubles={},
         resume_at=None,
@@ -251,18 +273,33 @@ def _grants_of(state: MailboxState) -> tuple[str, ...]:
     return (state.grant_id,) if state.candidate is None else (state.candidate, state.grant_id)
 
 
+def _brought(state: MailboxState, address: str) -> bool:
+    """Whether a mailbox follows this address with tokens that only their slot names: no subject says whose they are."""
+    subjects = (grant_id.partition(":")[2] for grant_id in _grants_of(state))
+    return state.address == address and all(subject.partition("-")[0] == state.slot for subject in subjects)
+
+
+def _taken(grants: tuple[str, ...], state: MailboxState) -> bool:
+    """Whether a mailbox that was chosen for a grant, when it had these, is another's now."""
+    return state.erasing or _grants_of(state) != grants
+
+
+def _grant(state: MailboxState, grant_id: str | None) -> str:
+    """The grant in use: a new one at once where nothing was followed yet, since there is no account to compare it with."""
+    return grant_id if grant_id is not None and state.address is None else state.grant_id
+
+
 def _candidate(state: MailboxState, grant_id: str | None) -> str | None:
     """The grant to be tried: a new one, or one that was brought before and has not been tried yet."""
     if grant_id is None:
         return state.candidate
-    return None if grant_id == state.grant_id else grant_id
+    return None if grant_id == _grant(state, grant_id) else grant_id
 
 
 def _never_used(state: MailboxState, grant_id: str | None) -> tuple[Write, ...]:
-    """A candidate goes when another takes its place."""
-    if state.candidate is None or _candidate(state, grant_id) == state.candidate:
-        return ()
-    return (Delete(refs.grant(state.uid, state.candidate)),)
+    """The grants that go because another takes their place before they were of any use."""
+    kept = {_grant(state, grant_id), _candidate(state, grant_id)}
+    return tuple(Delete(refs.grant(state.uid, held)) for held in _grants_of(state) if held not in kept)
 
 
 def _disconnected(state: MailboxState, at: float) -> MailboxState:

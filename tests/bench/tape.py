@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from shared.providers.gmail import HttpAnswer, HttpLike
+from shared.providers.gmail import GmailProvider, HttpAnswer, HttpLike
 from shared.wiring import Brainstem
 from tests.world import InProcess, World
 
@@ -45,6 +45,12 @@ class _Recorder:
         answer = self.inner.request(uri, method, body, headers)
         self.tape.answers[method, uri, body] = answer
         return answer
+
+
+def recording(world: World, tape: Tape) -> GmailProvider:
+    """A provider whose every answer goes onto the tape."""
+    recorder = _Recorder(InProcess(world.website), tape)
+    return GmailProvider(world.settings, world.clock, lambda: "secret", lambda: recorder)
 
 
 def record(folder: Path, mails: int) -> tuple[World, Tape]:

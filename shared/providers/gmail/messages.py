@@ -167,7 +167,7 @@ class _Fetching:
                 self._outages += failure.outage
         self._queue.extendleft(reversed([*again, *[read for read, _ in limited]]))
         if limited:
-            self._wait([failure for _, failure in limited])
+            self._wait([failure for _, failure in limited], in_vain=len(limited) == len(reads))
 
     def _take(self, read: Read, result: Json) -> Failure | None:
         """Keep what was served; answer a failure for what is about something else."""
@@ -201,12 +201,18 @@ class _Fetching:
                 self.others.setdefault(other.id, other)
         return None
 
-    def _wait(self, failures: list[Failure]) -> None:
-        """Sleep before going on in smaller batches. Raises ``RateLimited`` where it would be too long."""
+    def _wait(self, failures: list[Failure], in_vain: bool) -> None:
+        """Sleep before going on in smaller batches. Raises ``RateLimited`` where it would be too long.
+
+        ``in_vain``: nothing got through. Where something did, a second is enough: the batch was too large for the moment,
+        and a page that is given up for it would be begun again for ever.
+        """
         longest = max(failures, key=lambda failure: failure.retry_after or 0.0)
         seconds = longest.retry_after or 2.0**self._waits
-        if self._waits == _MOST_WAITS or self._waited + seconds > _LONGEST_WAIT:
-            raise error_for(longest, Where.MESSAGE)
+        if self._waits >= _MOST_WAITS or self._waited + seconds > _LONGEST_WAIT:
+            if in_vain or longest.retry_after:
+                raise error_for(longest, Where.MESSAGE)
+            seconds = 1.0
         self._reader.clock.sleep(seconds)
         self._waits += 1
         self._waited += seconds

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlencode
@@ -17,6 +18,8 @@ _FORM = {"content-type": "application/x-www-form-urlencoded", "accept": "applica
 _SHORT = 300.0  # seconds that a token is trusted whose lifetime is not said
 _LONGEST = 86_400.0
 _REDIRECT = {"redirecturimismatch"}
+_PLAIN = re.compile(r"[A-Za-z0-9._~:/?&=%+-]{1,2000}")
+"""What an endpoint may be made of: nothing that means something in a header or a page's policy, and no userinfo."""
 
 
 class TokenEndpoint:
@@ -73,15 +76,15 @@ class TokenEndpoint:
 
     def issuer(self) -> str:
         """The ``iss`` of Google's tokens."""
-        return _trusted(self._discover("issuer"), self._discovery_url, "issuer")
+        return self._discovered("issuer", "issuer")
 
     def authorization_endpoint(self) -> str:
         """Where people consent."""
-        return _trusted(self._discover("authorization_endpoint"), self._discovery_url, "authorization endpoint")
+        return self._discovered("authorization_endpoint", "authorization endpoint")
 
     def keys(self) -> dict[str, Any]:
         """The keys that id_tokens are signed with, as a JWKS."""
-        url = _trusted(self._discover("jwks_uri"), self._discovery_url, "keys")
+        url = self._discovered("jwks_uri", "keys")
         answer = self._transport.ask(url, "GET", None, {"accept": "application/json"})
         if isinstance(answer, Failure):
             raise ProviderUnavailable(f"Google did not serve its keys ({answer.describe()}).")
@@ -89,21 +92,20 @@ class TokenEndpoint:
 
     def _trade(self, form: Mapping[str, str]) -> tuple[float, dict[str, Any]]:
         """When the token endpoint was asked, and what it answered."""
-        url = _trusted(self._discover("token_endpoint"), self._discovery_url, "token endpoint")
+        url = self._discovered("token_endpoint", "token endpoint")
         client = {"client_id": self._client_id, "client_secret": self._client_secret()}
         # Our time is read first: a token that was long on its way expires early rather than late.
         asked_at = self._clock.now()
         return asked_at, self._ask(Where.TOKEN, url, "POST", urlencode({**form, **client}, errors="replace"))
 
-    def _discover(self, name: str) -> object:
+    def _discovered(self, name: str, what: str) -> str:
         # Two threads may both read it at first; a lock would have all wait for one that hangs.
-        document = self._document
-        if document is None:
-            document = self._ask(Where.DISCOVERY, self._discovery_url, "GET", None)
-            # Only a sound one is kept: the next call may be luckier.
-            _trusted(document.get("token_endpoint"), self._discovery_url, "token endpoint")
-            self._document = document
-        return document.get(name)
+        document = self._document or self._ask(Where.DISCOVERY, self._discovery_url, "GET", None)
+        # One that is not sound is not kept: the next call may be luckier.
+        self._document = None
+        url = _trusted(document.get(name), self._discovery_url, what)
+        self._document = document
+        return url
 
     def _ask(self, where: Where, url: str, method: str, body: str | None) -> dict[str, Any]:
         answer = self._transport.ask(url, method, body, _FORM if body is not None else {"accept": "application/json"})
@@ -128,7 +130,8 @@ def _said(answer: Mapping[str, Any], name: str) -> str | None:
 
 def _trusted(url: object, discovery_url: str, what: str) -> str:
     """Accept a URL, and one over plain http only from a discovery document that came over it too."""
-    if not isinstance(url, str) or not web_url(url) or (_encrypted(discovery_url) and not _encrypted(url)):
+    plain = isinstance(url, str) and bool(_PLAIN.fullmatch(url)) and web_url(url)
+    if not isinstance(url, str) or not plain or (_encrypted(discovery_url) and not _encrypted(url)):
         raise ProviderRefused(f"The document at GOOGLE_OIDC_DISCOVERY_URL names no usable {what}.")
     return url
 

@@ -153,7 +153,7 @@ def _entry(choices: _Choices) -> Any:
     if odd == 2:
         return {"name": choices.of(JUNK + NAMES), "value": choices.of(JUNK)}
     name, value = choices.field()
-    return {"name": name, "value": value * {3: 300, 4: 3_000}.get(odd, 1)}
+    return {"name": name, "value": value * {3: 100, 4: 1_500}.get(odd, 1)}
 
 
 def _resource(drawn: bytes) -> Any:
