@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from email.message import Message
 from html.parser import HTMLParser
 
@@ -64,6 +65,7 @@ class _Text(HTMLParser):
 
 def _visible(markup: str) -> str:
     parser = _Text()
-    parser.feed(markup)
-    parser.close()
+    with suppress(AssertionError):  # html.parser's word for a declaration that it does not know: what came before stays
+        parser.feed(markup)
+        parser.close()
     return " ".join(parser.words)

@@ -61,7 +61,9 @@ def decode_words(value: str) -> str:
         chunks = decode_header(value)
     except (HeaderParseError, ValueError):
         return value
-    return "".join(_decoded(chunk, charset, value.isascii()) for chunk, charset in chunks)
+    text = "".join(_decoded(chunk, charset, value.isascii()) for chunk, charset in chunks)
+    # Some charsets can spell half of a character; what is left alone of one is no text.
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 def _decoded(chunk: bytes | str, charset: str | None, plain: bool) -> str:

@@ -158,6 +158,16 @@ def test_an_imported_mail_is_read_as_pythons_email_package_reads_it() -> None:
     assert ("Subject", "=?utf-8?B?w7w=?= =?utf-8?B?w6Q=?=") in mail.headers
 
 
+def test_a_declaration_that_no_parser_knows_does_not_make_a_mail_unreadable() -> None:
+    raw = b"From: a@x.example\nContent-Type: text/html\n\n<p>before</p><![foo[ after"
+    assert from_raw(raw).truth["snippet"] == "before"
+
+
+def test_half_a_character_in_a_header_is_no_text_and_no_reason_to_refuse_the_mail() -> None:
+    truth = from_raw(b"From: a@x.example\nSubject: =?utf-7?Q?a+2AA-b?=\n\n").truth
+    assert truth["subject"] == "a\N{REPLACEMENT CHARACTER}b"
+
+
 def test_a_mail_of_html_alone_has_a_snippet_without_markup() -> None:
     raw = b"Content-Type: text/html\n\n<style>p {}</style><p>Tom &amp; <b>Jerry</b></p><script>x</script>"
     assert from_raw(raw).truth["snippet"] == "Tom & Jerry"
