@@ -171,9 +171,7 @@ def _browser(client: Client) -> Browser | None:
 
 def _remember(response: Response, client: Client, browser: Browser) -> Response:
     """Give the browser its cookie. Lax, because it has to come along when Google sends the person back."""
-    response.set_cookie(
-        client.cookie, browser.cookie, path=client.cookie_path, secure=client.secure, httponly=True, samesite="Lax"
-    )
+    response.set_cookie(client.cookie, browser.cookie, secure=client.secure, httponly=True, samesite="Lax")
     return response
 
 

@@ -131,13 +131,17 @@ class PublishedKeys:
         except (BrainstemError, jwt.PyJWTError, OSError, ValueError) as error:
             _LOG.warning("jwks_unreadable", "The issuer's keys could not be read.", error=error)
             return
-        self._keys = _usable(document.get("keys"))
+        published = document.get("keys") if isinstance(document, dict) else None
+        if not isinstance(published, list):
+            _LOG.warning("jwks_unreadable", "What the issuer answered is no key set.")
+            return
+        self._keys = _usable(published)
         self._read_at = self._clock.now()
 
 
-def _usable(published: object) -> dict[str, Key]:
+def _usable(published: list[Any]) -> dict[str, Key]:
     keys: dict[str, Key] = {}
-    for entry in published[:MAX_KEYS] if isinstance(published, list) else []:
+    for entry in published[:MAX_KEYS]:
         if not isinstance(entry, dict) or entry.get("kty") not in ("RSA", "EC", "OKP"):
             continue
         kid, algorithm = entry.get("kid", ""), entry.get("alg", "")

@@ -12,7 +12,7 @@ from shared.mail.context import Account, Context, Loaded
 from shared.mail.fold import Notice, Work
 from shared.mail.live import ring_gaps
 from shared.mail.state import STUCK_AFTER, Backfill, MailboxState, healthy
-from shared.mail.tasks import StepTask, continue_chain, page_of
+from shared.mail.tasks import StepTask, continue_chain, page_of, portion
 from shared.providers.base import Change, Listing, Upsert
 
 MAX_RESTARTS = 5
@@ -39,9 +39,9 @@ def walk(ctx: Context, loaded: Loaded, task: StepTask) -> bool:
     give_way(state, task)
     account = Account(ctx, state, "background")
     if state.backfill.listing:
-        work, optimistic = _listed(ctx, account, state), True
+        work, optimistic = _listed(ctx, account, state, portion(ctx.page_size, task)), True
     else:
-        work, optimistic = _swept(ctx, account, state), False
+        work, optimistic = _swept(ctx, account, state, portion(ctx.page_size, task)), False
     applied = apply(ctx, loaded, work, lambda current: current.backfill.page, account, task.published, optimistic)
     if applied is None:
         return False
@@ -51,11 +51,11 @@ def walk(ctx: Context, loaded: Loaded, task: StepTask) -> bool:
     return True
 
 
-def _listed(ctx: Context, account: Account, state: MailboxState) -> Work:
+def _listed(ctx: Context, account: Account, state: MailboxState, size: int) -> Work:
     """One page of the listing; a token that the provider refuses restarts it, which costs gets and loses nothing."""
     token = state.backfill.token
     try:
-        listing = account.call(lambda provider, access: provider.list_ids(access, token, ctx.page_size))
+        listing = account.call(lambda provider, access: provider.list_ids(access, token, size))
     except PageExpired as expired:
         restarts, at = restarted(state.backfill.restarts, expired), ctx.clock.now()
         return Work("backfill", at, advance=lambda now: _turned(now, at, token=None, listed=0, restarts=restarts))
@@ -87,13 +87,13 @@ def _fetched(account: Account, listing: Listing, early: tuple[str, ...]) -> tupl
     return (*answers, *ahead), tuple(dict.fromkeys(still))[-EARLY_AT_MOST:]
 
 
-def _swept(ctx: Context, account: Account, state: MailboxState) -> Work:
+def _swept(ctx: Context, account: Account, state: MailboxState, size: int) -> Work:
     """Once the listing has ended: read what live sync heard of and no listing named, page by page."""
-    docs = ctx.store.query(queries.placeholders_of(state.id, ctx.page_size, state.backfill.after))
+    docs = ctx.store.query(queries.placeholders_of(state.id, size, state.backfill.after))
     ids = [doc.data["id"] for doc in docs]
     changes: tuple[Change, ...] = account.call(lambda provider, access: provider.fetch(access, ids)) if ids else ()
     at = ctx.clock.now()
-    if len(docs) == ctx.page_size:
+    if len(docs) == size:
         return Work("backfill", at, changes, lambda current: _turned(current, at, after=refs.key(docs[-1].ref)))
     notice = Notice(types.COMPLETED, {"kind": "backfill", "listed": state.backfill.listed})
     return Work("backfill", at, changes, lambda current: _turned(current, at, done=True), (notice,))

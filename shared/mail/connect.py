@@ -30,7 +30,8 @@ def connect(ctx: Context, loaded: Loaded, task: StepTask) -> bool:
     at = ctx.clock.now()  # before the anchor is taken: a mail received from here on is live, whichever chain finds it
     try:
         profile = account.call(lambda provider, access: provider.profile(access))
-        ensure_same_account(state, profile)
+        if state.candidate is not None:  # a grant that was verified before opens what it did, even under a new address
+            ensure_same_account(state, profile)
     except (ProviderRefused, ReauthRequired) as refused:
         if state.candidate is None or state.address is None:
             raise
@@ -39,13 +40,18 @@ def connect(ctx: Context, loaded: Loaded, task: StepTask) -> bool:
         ctx.grants.inherit(state.uid, state.candidate, state.grant_id)
     address = profile.address.lower()
     route = refs.route(state.provider, address)
-    doc = ctx.store.get([route]).get(route)
+    old = route if state.address is None else refs.route(state.provider, state.address)
+    routes = ctx.store.get([route, old])
     work = Work(
         "notice",
         at,
         advance=lambda current: _connected(current, profile, address, at),
         notices=() if state.connected else (Notice(types.CONNECTED, {"address": address}),),
-        writes=(*_routed(route, doc, state.id), *_replaced(state)),
+        writes=(
+            *_routed(route, routes.get(route), state.id),
+            *(unrouted(routes.get(old), state.id) if old != route else ()),
+            *_replaced(state),
+        ),
     )
     applied = apply(ctx, loaded, work, anew, account)
     if applied is None:
@@ -126,3 +132,11 @@ def _routed(ref: str, doc: Doc | None, mailbox: str) -> tuple[Write, ...]:
     if len(mailboxes) >= MAILBOXES_PER_ADDRESS:
         raise ProviderRefused("Too many users have connected this address.")
     return (Update(ref, {"mailboxes": [*mailboxes, mailbox]}, doc.version),)
+
+
+def unrouted(doc: Doc | None, mailbox: str) -> tuple[Write, ...]:
+    """What takes a mailbox out of the document of an address that it no longer follows."""
+    if doc is None or mailbox not in doc.data["mailboxes"]:
+        return ()
+    others = [name for name in doc.data["mailboxes"] if name != mailbox]
+    return (Update(doc.ref, {"mailboxes": others}, doc.version) if others else Delete(doc.ref, doc.version),)

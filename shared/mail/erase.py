@@ -10,9 +10,10 @@ from __future__ import annotations
 from shared import queries, refs
 from shared.events.consume import delete_all, forget_stream
 from shared.mail import channel
+from shared.mail.connect import unrouted
 from shared.mail.context import Context, Loaded
 from shared.mail.tasks import StepTask
-from shared.ports import Delete, Update
+from shared.ports import Delete
 
 AT_ONCE = 200
 
@@ -36,14 +37,8 @@ def erase(ctx: Context, loaded: Loaded, _task: StepTask) -> bool:
         channel.stop(ctx, loaded)
         return False
     if state.address is not None:
-        _unroute(ctx, refs.route(state.provider, state.address), state.id)
+        route = refs.route(state.provider, state.address)
+        if writes := unrouted(ctx.store.get([route]).get(route), state.id):
+            ctx.store.commit(writes)
     ctx.store.commit([Delete(parent, loaded.version)])
     return True
-
-
-def _unroute(ctx: Context, ref: str, mailbox: str) -> None:
-    doc = ctx.store.get([ref]).get(ref)
-    if doc is None or mailbox not in doc.data["mailboxes"]:
-        return
-    others = [name for name in doc.data["mailboxes"] if name != mailbox]
-    ctx.store.commit([Update(ref, {"mailboxes": others}, doc.version) if others else Delete(ref, doc.version)])

@@ -28,7 +28,6 @@ LIVE_BURST, BACKGROUND_BURST = 0.2, 0.6
 
 _SHARES: dict[LaneName, float] = {"live": LIVE_SHARE, "background": 1.0 - LIVE_SHARE}
 _BURSTS: dict[LaneName, float] = {"live": LIVE_BURST, "background": BACKGROUND_BURST}
-_OTHER: dict[LaneName, LaneName] = {"live": "background", "background": "live"}
 
 LONGEST_SLEEP = 10.0
 """Seconds that a step sleeps at most; for a longer wait its task is put off."""
@@ -72,7 +71,6 @@ class Pace:
         """``alone``: nothing of the other lane is under way, so this one may use all there is."""
         limits = limits or _UNLIMITED
         self._clock = clock
-        self._limits = limits
         self._per_second = limits.per_second
         self._lane = lane
         self._alone = alone
@@ -83,7 +81,7 @@ class Pace:
             self._owed = self._from.live.owed + self._from.background.owed
         else:
             self._burst, self._rate = limits.burst * _BURSTS[lane], limits.per_second * _SHARES[lane]
-            self._owed = _lane(self._from, lane).owed
+            self._owed = self._owed_at_first(lane)
         self.spent = 0.0
 
     def room(self) -> float:
@@ -116,7 +114,10 @@ class Pace:
         if self._alone:
             owed = {"live": self._owed + sum(others.values()), "background": 0.0}
         else:
-            owed = self._owed_by(_refilled(now, self._limits, self._begun), others, at)
+            other: LaneName = "background" if self._lane == "live" else "live"
+            came_back = self._per_second * _SHARES[other] * max(0.0, at - self._begun)
+            rest = self._owed_at_first(other) + others[other] - came_back
+            owed = {other: max(0.0, rest), self._lane: max(0.0, self._owed + others[self._lane] + min(0.0, rest))}
         day = int(at // _DAY)
         charged = Quota(
             live=Lane(round(owed["live"], 3), now.live.spent),
@@ -129,20 +130,8 @@ class Pace:
         spent = replace(own, spent=round(own.spent + self.spent, 3))
         return replace(charged, live=spent) if self._lane == "live" else replace(charged, background=spent)
 
-    def _owed_by(self, document: Quota, others: dict[LaneName, float], at: float) -> dict[LaneName, float]:
-        """What both lanes owe. Most of what came back to a long step of the background is only in the document.
-
-        So a short live one takes from there what the background owes, while a long one sums up what live sync has spent:
-        the document gives live sync all that the background had, as far as the document knew, not used.
-        """
-        own, other = self._lane, _OTHER[self._lane]
-        since = max(0.0, at - document.at)
-        left = {name: _lane(document, name).owed - self._per_second * _SHARES[name] * since for name in _SHARES}
-        if other == "live":
-            left[other] = _lane(self._from, other).owed + others[other]
-            left[other] -= self._per_second * _SHARES[other] * max(0.0, at - self._begun)
-        mine = min(self._owed + others[own] + min(0.0, left[other]), max(0.0, left[own]) + self.spent)
-        return {other: max(0.0, left[other]), own: max(0.0, mine)}
+    def _owed_at_first(self, lane: LaneName) -> float:
+        return _lane(self._from, lane).owed
 
 
 def drained(quota: Quota, limits: Limits | None, until: float) -> Quota:

@@ -27,7 +27,7 @@ from shared.mail.context import Account, Context, Loaded
 from shared.mail.fold import Notice, Work
 from shared.mail.live import ring_gaps
 from shared.mail.state import STUCK_AFTER, MailboxState, Resync, healthy
-from shared.mail.tasks import StepTask, continue_chain, page_of
+from shared.mail.tasks import StepTask, continue_chain, page_of, portion
 from shared.ports import Delete, Doc, Put, Write
 from shared.providers.base import Change, Deleted, LabelsChanged, Missing, newer
 
@@ -94,11 +94,11 @@ def walk(ctx: Context, loaded: Loaded, task: StepTask) -> bool:
     at = ctx.clock.now()
     match state.resync.phase:
         case "list":
-            work = _list(ctx, account, state, state.resync, at)
+            work = _list(ctx, account, state, state.resync, at, portion(ctx.page_size, task))
         case "labels":
             work = _labels(account, state, state.resync, at)
         case _:
-            work = _sweep(ctx, account, state, state.resync, at)
+            work = _sweep(ctx, account, state, state.resync, at, portion(ASKED_AT_ONCE, task))
     applied = apply(ctx, loaded, work, lambda current: page_of(current, "resync"), account, task.published)
     if applied is None:
         return False
@@ -108,9 +108,9 @@ def walk(ctx: Context, loaded: Loaded, task: StepTask) -> bool:
     return True
 
 
-def _list(ctx: Context, account: Account, state: MailboxState, resync: Resync, at: float) -> Work:
+def _list(ctx: Context, account: Account, state: MailboxState, resync: Resync, at: float, size: int) -> Work:
     try:
-        listing = account.call(lambda provider, access: provider.list_ids(access, resync.token, ctx.page_size))
+        listing = account.call(lambda provider, access: provider.list_ids(access, resync.token, size))
     except PageExpired as expired:
         return _restart(resync, at, expired)
     ensure_progress(resync.token, listing)
@@ -157,7 +157,7 @@ def _restart(resync: Resync, at: float, expired: PageExpired) -> Work:
     return Work("resync", at, advance=lambda current: _turned(current, at, token=None, restarts=restarts))
 
 
-def _sweep(ctx: Context, account: Account, state: MailboxState, resync: Resync, at: float) -> Work:
+def _sweep(ctx: Context, account: Account, state: MailboxState, resync: Resync, at: float, most: int) -> Work:
     pages = list(queries.scan(ctx.store, queries.resync_pages(state.id)))
     named = _named(resync, pages)
     docs = ctx.store.query(queries.messages_of(state.id, SWEPT_AT_ONCE, resync.after))
@@ -171,7 +171,7 @@ def _sweep(ctx: Context, account: Account, state: MailboxState, resync: Resync, 
             changes.append(verdict)
         elif verdict is not None:
             doubtful.append(verdict.id)
-        if len(doubtful) == ASKED_AT_ONCE:
+        if len(doubtful) == most:
             break
     if doubtful:
         for answer in account.call(lambda provider, access: provider.fetch(access, doubtful)):

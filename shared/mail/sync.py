@@ -95,7 +95,8 @@ def _wanted(ctx: Context, loaded: Loaded, task: StepTask) -> bool:
     if task.kind == "erase":
         return True
     if not state.active:
-        if state.channel is not None or task.rung:
+        # A dead grant can stop nothing, and until the person reconnects the provider is not called at all.
+        if state.status != "reauth_required" and (state.channel is not None or task.rung):
             channel.stop(ctx, loaded)
         return False
     if not state.verified and task.kind != "connect":
@@ -139,7 +140,7 @@ def _pause(ctx: Context, loaded: Loaded, task: StepTask, limited: RateLimited) -
         return settled(replace(paused, quota=drained(current.quota, limits, until)))
 
     _amend(ctx, loaded, decide)
-    put_off(ctx.tasks, task, loaded.state, until, max(BUCKET, _backoff(task)))
+    put_off(ctx.tasks, _failed(task), loaded.state, until, max(BUCKET, _backoff(task)))
 
 
 def _reauth(ctx: Context, loaded: Loaded, dead: ReauthRequired) -> bool:
@@ -181,11 +182,15 @@ def _fail(ctx: Context, loaded: Loaded, task: StepTask, unavailable: ProviderUna
         return troubled(_later(current, task.kind, until), task.kind, unavailable.message, stopped)
 
     _amend(ctx, loaded, decide)
-    put_off(ctx.tasks, task, loaded.state, until, max(BUCKET, _backoff(task)))
+    put_off(ctx.tasks, _failed(task), loaded.state, until, max(BUCKET, _backoff(task)))
+
+
+def _failed(task: StepTask) -> StepTask:
+    return replace(task, failures=task.failures + 1)
 
 
 def _backoff(task: StepTask) -> float:
-    return min(LONGEST_PAUSE, float(2 ** min(task.waits, 10)))
+    return min(LONGEST_PAUSE, float(2 ** min(task.failures, 10)))
 
 
 def _later(state: MailboxState, kind: str, until: float) -> MailboxState:

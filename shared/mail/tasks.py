@@ -37,7 +37,7 @@ class StepTask:
     """One step to take. ``epoch`` None means the current one; ``page`` None means wherever the chain stands.
 
     ``rung``: a doorbell is behind it, so a settle look has to follow. ``published``: the bus has everything up to here.
-    ``waits``: how often it was put off.
+    ``waits``: how often it was put off, ``failures``: how often of those because it had failed.
     """
 
     mailbox: str
@@ -47,6 +47,7 @@ class StepTask:
     rung: bool = False
     published: int = 0
     waits: int = 0
+    failures: int = 0
 
 
 def parse(body: object) -> StepTask:
@@ -59,6 +60,11 @@ def parse(body: object) -> StepTask:
     if task.kind not in KINDS:
         raise InvalidRequest("There is no such kind of step.")
     return task
+
+
+def portion(size: int, task: StepTask) -> int:
+    """How much of a size a step takes on: half as much after every failure, or what is too much for one step stays it."""
+    return max(1, size >> min(task.failures, size.bit_length()))
 
 
 def page_of(state: MailboxState, kind: str) -> str | None:

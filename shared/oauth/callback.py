@@ -114,16 +114,13 @@ class Callback:
         return self._connected(consent, granted, identity, browser)
 
     def _connected(self, consent: Consent, granted: Granted, identity: Identity, browser: Browser) -> Landing:
-        uid, accounts = str(consent.uid), self.links.accounts
-        grant_id, address = f"{PROVIDER}:{identity.subject}", identity.address
-        if granted.refresh is None:
-            held = (grant_id, *(accounts.grant_ids(uid, PROVIDER, address) if address is not None else ()))
-            if not refreshable(self.flow.store, uid, held):
-                return Landing(self._once_more(consent, identity, browser))
+        uid, grant_id = str(consent.uid), f"{PROVIDER}:{identity.subject}"
+        if granted.refresh is None and not refreshable(self.flow.store, uid, (grant_id,)):
+            return Landing(self._once_more(consent, identity, browser))
         lasts = max(0.0, granted.expires_at - self.clock.now())
         scopes = granted.scopes or self.flow.client.scopes
         self.grants.put(uid, grant_id, PROVIDER, granted.access, granted.refresh, lasts, scopes)
-        accounts.connect_account(uid, PROVIDER, grant_id, address)
+        self.links.accounts.connect_account(uid, PROVIDER, grant_id, identity.address)
         _LOG.info("consent_given", "A person has granted access.", provider=PROVIDER, second_round=consent.again)
         if consent.return_to is None:
             return Landing(None, identity.email)

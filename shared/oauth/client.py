@@ -44,13 +44,12 @@ class Client:
 
     @property
     def cookie(self) -> str:
-        """The cookie that a browser is known by for the length of a consent."""
-        return "__Secure-brainstem_oauth" if self.secure else "brainstem_oauth"
+        """The cookie that a browser is known by for the length of a consent.
 
-    @property
-    def cookie_path(self) -> str:
-        """Below which path the browser sends it."""
-        return self.address.path.removesuffix("/google/callback")
+        The prefix ``__Host-`` keeps every other host from setting it: somebody who has a sibling domain could otherwise give
+        a victim the own cookie, and so have the victim finish what was begun elsewhere (RFC 6265bis, 4.1.3.2).
+        """
+        return "__Host-brainstem_oauth" if self.secure else "brainstem_oauth"
 
     @property
     def consent_path(self) -> str:

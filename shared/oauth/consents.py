@@ -49,7 +49,6 @@ class Consent:
     challenge: str | None = None
     browser: str | None = None
     again: bool = False
-    provider: str = "google"
 
 
 @dataclass(frozen=True, slots=True)

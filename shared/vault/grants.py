@@ -8,7 +8,7 @@
                              no:  the old token while it lasts 30 s more, else Retry in 2 s
 
 The claim is taken before the call, so that many steps make one call; its deadline lets another take over from a holder
-that died. ``version`` counts token sets: whoever finds it changed after his own call, by a reconnect or by a faster
+that died. ``version`` counts token sets: whoever finds another one after his own call, by a reconnect or by a faster
 refresh, uses the row instead of his answer, and a refused refresh token kills the grant only if it is still the current
 one. A dead grant comes back by ``put`` alone.
 
@@ -70,22 +70,17 @@ class Grants:
         first consent only. Raises ``Retry``.
         """
         ref = refs.grant(uid, grant_id)
-        sealed = self._sealed(uid, ref, provider, access, refresh)
+        brought = self._sealed(uid, ref, provider, access, refresh)
         for _ in range(ATTEMPTS):
             now = self.clock.now()
             row = self._row(ref)
-            if row is not None and row.data["sealed"]["access"] == sealed["access"]:
+            if row is not None and row.data["sealed"]["access"] == brought["access"]:
                 return  # our own write, whose answer was lost
-            if (
-                refresh is None
-                and row is not None
-                and row.data["status"] == ACTIVE
-                and row.data["provider"] == provider
-            ):
-                sealed = {**sealed, "refresh": row.data["sealed"]["refresh"]}
+            keeps = row is not None and row.data["status"] == ACTIVE and row.data["provider"] == provider
+            kept = row.data["sealed"]["refresh"] if row is not None and keeps else None
             tokens: Data = {
                 "provider": provider,
-                "sealed": sealed,
+                "sealed": {**brought, "refresh": brought["refresh"] or kept},
                 "expires_at": now + expires_in,
                 "scopes": list(scopes),
                 "status": ACTIVE,
@@ -227,7 +222,7 @@ class Grants:
             return refresh(old)
         except ReauthRequired:
             row = amend(self.store, held.ref, lambda row: self._dead(row) if _same(row, held) else None)
-            if row is not None and row.data["version"] != held.data["version"]:
+            if row is not None and not _same(row, held):
                 return None
             _LOG.warning("grant_dead", "The provider no longer accepts the grant.", provider=held.data["provider"])
             raise
@@ -310,8 +305,8 @@ class Grants:
 
 
 def _same(row: Doc, held: Doc) -> bool:
-    """Whether the row still has the token set that was read."""
-    return bool(row.data["version"] == held.data["version"])
+    """Whether the row still has the token set that was read; a grant that was deleted and made anew counts from 1 again."""
+    return bool(row.data["sealed"]["access"] == held.data["sealed"]["access"])
 
 
 def _purpose(provider: str, ref: str, kind: str) -> str:

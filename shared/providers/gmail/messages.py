@@ -2,7 +2,8 @@
 
 A message that Gmail keeps refusing while it serves others becomes a ``Refused``, which the engine records as a gap: one
 bad message must not end a mailbox (docs/gmail.md, 9). Where nothing is served at all it is not the messages' fault. A
-dead grant or a broken connection is about the whole call and is raised; a limit is waited for if that does not take long.
+dead grant is about the whole call and is raised; a limit is waited for if that does not take long. Where a call brings no
+answer, its messages are asked for alone after all others: only if Gmail serves those is it this message that breaks it.
 
 Where several wanted messages share a thread, the whole thread is read if that costs no more, and brings others along.
 """
@@ -27,6 +28,8 @@ _ENOUGH = 10  # so many refusals with nothing served are Gmail's trouble; after 
 _LONGEST_WAIT = 10.0  # seconds in one fetch for what is over a limit; more is for the task queue
 _MOST_WAITS = 8
 _LARGEST_BATCH = 100
+_BREAKS_IN_VAIN = 2  # so many calls without an answer while nothing is served may be one message's doing, no more
+_BREAKS_UNTIL = 120.0  # seconds in one fetch after which one more of them is too much: a step has to end in time
 
 
 class MessageReader:
@@ -46,7 +49,7 @@ class MessageReader:
         """Answer once per id, in the given order, then with what else came along; a repeated id is asked for once.
 
         ``threads`` names the thread of each id. Raises ``ProviderUnavailable`` if nothing was served and at least ten
-        messages were refused; ``RateLimited`` if a limit lasts; ``Paced`` if the meter lets not even one message through.
+        messages were refused or calls brought no answer; ``RateLimited`` if a limit lasts; ``Paced`` if the meter lets not even one message through.
         """
         fetching = _Fetching(self, access, ids, self._worthwhile(ids, threads))
         fetching.run()
@@ -89,9 +92,11 @@ class _Fetching:
             elif id not in in_threads:
                 self._queue.append(Read(MESSAGE, id))
         self._size = reader.size
+        self._alone: set[Read] = set()
         self._tried: Counter[Read] = Counter()
+        self._began = reader.clock.now()
         self._waited = 0.0
-        self._waits = self._served = self._refused = self._outages = 0
+        self._waits = self._served = self._refused = self._outages = self._breaks = 0
         self._last = ""
 
     def run(self) -> None:
@@ -104,6 +109,9 @@ class _Fetching:
                 if len(reads) == 1:
                     raise
                 results, self._size = None, len(reads) // 2
+            except ProviderUnavailable as broken:
+                self._break(reads, broken)
+                continue
             else:
                 self._size = 1 if results is None else self._size
             if results is None:
@@ -125,14 +133,34 @@ class _Fetching:
         price = 0.0
         while self._queue and len(reads) < size:
             price += quota.price(self._queue[0].method)
-            if reads and price > most:
+            if reads and (price > most or self._queue[0] in self._alone):
                 break
             reads.append(self._queue.popleft())
+            if reads[0] in self._alone:
+                break
         return reads
 
     def _send(self, reads: list[Read]) -> list[Json | Failure] | None:
         batches = self._reader.batches
         return [batches.one(self._access, reads[0])] if len(reads) == 1 else batches.many(self._access, reads)
+
+    def _break(self, reads: list[Read], broken: ProviderUnavailable) -> None:
+        """Have what a call without an answer asked for read alone, behind all others. Raises it where nothing is served."""
+        self._breaks += 1
+        hopeless = self._breaks > _BREAKS_IN_VAIN or (len(reads) == 1 and not self._queue)
+        if (not self._served and hopeless) or self._reader.clock.now() - self._began > _BREAKS_UNTIL:
+            raise broken
+        for read in reads:
+            self._tried[read] += 1
+            if self._tried[read] < _TRIES:
+                again = [read]
+            elif read.method == THREAD:
+                again = [Read(MESSAGE, id) for id in self._threads[read.id]]
+            else:
+                self.answers[read.id] = Refused(read.id, "Gmail serves others, but breaks off over this message.")
+                again = []
+            self._alone.update(again)
+            self._queue.extend(again)
 
     def _settle(self, reads: list[Read], results: list[Json | Failure]) -> None:
         again: list[Read] = []
@@ -154,7 +182,6 @@ class _Fetching:
                     raise error
                 again.append(read)
             elif read.method == THREAD:
-                self._outages += failure.outage
                 self._queue.extend(Read(MESSAGE, id) for id in self._threads[read.id])
             elif isinstance(error, NotFound):
                 self.answers[read.id] = Missing(read.id)

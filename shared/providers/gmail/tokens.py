@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeGuard
 from urllib.parse import urlencode
 
 from shared.errors import ConfigurationError, ProviderRefused, ProviderUnavailable, ReauthRequired
@@ -100,10 +100,13 @@ class TokenEndpoint:
 
     def _discovered(self, name: str, what: str) -> str:
         # Two threads may both read it at first; a lock would have all wait for one that hangs.
-        document = self._document or self._ask(Where.DISCOVERY, self._discovery_url, "GET", None)
-        # One that is not sound is not kept: the next call may be luckier.
-        self._document = None
-        url = _trusted(document.get(name), self._discovery_url, what)
+        document = self._document
+        if document is None or not _trusted(document.get(name), self._discovery_url):
+            document = self._ask(Where.DISCOVERY, self._discovery_url, "GET", None)
+        url = document.get(name)
+        if not _trusted(url, self._discovery_url):
+            # It is not kept: the next call may be luckier.
+            raise ProviderRefused(f"The document at GOOGLE_OIDC_DISCOVERY_URL names no usable {what}.")
         self._document = document
         return url
 
@@ -128,12 +131,11 @@ def _said(answer: Mapping[str, Any], name: str) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
-def _trusted(url: object, discovery_url: str, what: str) -> str:
-    """Accept a URL, and one over plain http only from a discovery document that came over it too."""
-    plain = isinstance(url, str) and bool(_PLAIN.fullmatch(url)) and web_url(url)
-    if not isinstance(url, str) or not plain or (_encrypted(discovery_url) and not _encrypted(url)):
-        raise ProviderRefused(f"The document at GOOGLE_OIDC_DISCOVERY_URL names no usable {what}.")
-    return url
+def _trusted(url: object, discovery_url: str) -> TypeGuard[str]:
+    """Whether this is a URL, and one over plain http only from a discovery document that came over it too."""
+    if not isinstance(url, str) or not _PLAIN.fullmatch(url) or not web_url(url):
+        return False
+    return _encrypted(url) or not _encrypted(discovery_url)
 
 
 def _encrypted(url: str) -> bool:

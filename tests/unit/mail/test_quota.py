@@ -9,12 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.adapters.embedded.clock import VirtualClock
-from shared.errors import Paced
+from shared.errors import Paced, RateLimited
 from shared.mail import sync
-from shared.mail.quota import BACKGROUND_BURST, LIVE_BURST, LONGEST_SLEEP, Pace, Quota, drained
+from shared.mail.quota import BACKGROUND_BURST, LIVE_BURST, Pace, Quota, drained
 from shared.mail.tasks import StepTask, page_of
 from shared.providers.base import Limits
 from tests.machine import MAILBOX, Machine
+from tests.provider import MemoryProvider
 
 LIMITS = Limits(per_second=100.0, burst=1000.0)
 
@@ -210,6 +211,41 @@ def test_a_live_walk_that_never_ends_does_not_keep_a_backfill_waiting_for_ever(m
     state = machine.state
     sync.step(machine.ctx, StepTask(MAILBOX, "backfill", state.epoch, page_of(state, "backfill"), waits=12))
     assert machine.state.backfill.page == 1
+
+
+def test_having_given_way_makes_no_pause_longer(machine):
+    machine.provider.deliver("old", at=1.0)
+    machine.connect()
+    sync.step(machine.ctx, StepTask(MAILBOX, "connect"))
+    state = machine.state
+    machine.provider.limit_next = 5.0
+    sync.step(machine.ctx, StepTask(MAILBOX, "backfill", state.epoch, page_of(state, "backfill"), waits=12))
+    assert machine.state.resume_at == machine.clock.now() + 5
+
+
+class Narrow(MemoryProvider):
+    """A provider that lets through no more than three messages before it wants a pause."""
+
+    def fetch(self, access, ids, threads=()):
+        if len(ids) > 3:
+            raise RateLimited(retry_after=2.0)
+        return super().fetch(access, ids, threads)
+
+
+def test_a_page_that_is_too_much_for_the_provider_becomes_smaller_until_it_is_not(machine):
+    machine.provider = Narrow(machine.clock)
+    machine.start()
+    machine.followed(mails=30)
+    machine.run(300)
+    assert machine.state.backfill.done
+    machine.provider.expire_history()
+    for number in range(10):
+        machine.provider.delete(f"old{number}")
+    machine.ring()
+    machine.run(300)
+    assert machine.state.resyncs == 1
+    assert machine.state.resync is None
+    machine.verify()
 
 
 def test_messages_that_come_with_their_thread_are_read_once(machine):

@@ -49,8 +49,8 @@ class Browser:
     def twin(self) -> Browser:
         """Another window of the same browser, which can be used at the same time."""
         twin = Browser(self._world)
-        name = "__Secure-brainstem_oauth" if self.origin.startswith("https") else "brainstem_oauth"
-        twin._client.set_cookie(name, self.cookie(), domain=urlsplit(self.origin).hostname or "", path="/oauth")
+        name = "__Host-brainstem_oauth" if self.origin.startswith("https") else "brainstem_oauth"
+        twin._client.set_cookie(name, self.cookie(), domain=urlsplit(self.origin).hostname or "")
         return twin
 
     def agree(self, link: str) -> str:
@@ -63,9 +63,9 @@ class Browser:
         return sent.headers["Location"]
 
     def cookie(self) -> str:
-        found = self._client.get_cookie(
-            "__Secure-brainstem_oauth", "brain.example", "/oauth"
-        ) or self._client.get_cookie("brainstem_oauth", urlsplit(self.origin).hostname or "", "/oauth")
+        found = self._client.get_cookie("__Host-brainstem_oauth", "brain.example") or self._client.get_cookie(
+            "brainstem_oauth", urlsplit(self.origin).hostname or ""
+        )
         assert found is not None
         return found.value
 

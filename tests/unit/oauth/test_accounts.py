@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from shared import refs
-from shared.ports import Create, Query
+from shared.ports import Create, Delete, Query
 from tests.machine import MAILBOX, UID, Machine
 
 GRANT = "google:1234567890"
@@ -151,3 +151,111 @@ def test_an_account_that_turns_out_to_be_another_changes_nothing(machine: Machin
     assert machine.state.grant_id == "google:primary"
     assert "another account" in (machine.state.last_error or "")
     assert refs.stream(MAILBOX) in machine.store.get([refs.stream(MAILBOX)])
+
+
+def test_another_account_that_took_the_place_of_one_that_never_worked_keeps_it(machine: Machine) -> None:
+    """The first comes back before the second was ever tried: nobody's consent may be lost over that."""
+    machine.connect()
+    dead = {"google:primary"}
+    machine.ctx.grants.usable = lambda uid, grant_id: grant_id not in dead  # type: ignore[method-assign]
+    connected(machine, None, GRANT)
+    assert (machine.state.grant_id, machine.state.candidate) == (GRANT, None)
+    dead.clear()
+    connected(machine, None, "google:2")
+    connected(machine, None, GRANT)
+    assert {slot: mailbox["grant_id"] for slot, mailbox in mailboxes(machine).items()} == {
+        "primary": GRANT,
+        "m2": "google:2",
+    }
+
+
+def test_of_two_accounts_that_want_the_place_of_one_that_never_worked_each_gets_a_mailbox(machine: Machine) -> None:
+    machine.connect()
+    dead = {"google:primary"}
+    machine.ctx.grants.usable = lambda uid, grant_id: grant_id not in dead  # type: ignore[method-assign]
+    machine.store.before_commit.append(lambda _: connected(machine, "bob@example.org", "google:2"))
+    connected(machine)
+    assert {slot: mailbox["grant_id"] for slot, mailbox in mailboxes(machine).items()} == {
+        "primary": "google:2",
+        "m2": GRANT,
+    }
+
+
+def test_a_grant_that_never_worked_goes_when_another_takes_its_place(machine: Machine) -> None:
+    machine.connect()
+    machine.store.commit([Create(refs.grant(UID, "google:primary"), {})])
+    machine.ctx.grants.usable = lambda uid, grant_id: False  # type: ignore[method-assign]
+    connected(machine)
+    assert not machine.store.get([refs.grant(UID, "google:primary")])
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_a_mailbox_that_is_erased_while_its_account_consents_leaves_the_account_a_new_one(
+    machine: Machine, gone: bool
+) -> None:
+    connected(machine)
+    machine.run(20)
+
+    def erase(_: object) -> None:
+        if gone:
+            machine.store.commit([Delete(machine.state.ref)])
+        else:
+            machine.accounts.erase(UID, MAILBOX)
+
+    machine.store.before_commit.append(erase)
+    connected(machine)
+    assert mailboxes(machine)["m2"]["grant_id"] == GRANT
+    assert gone or mailboxes(machine)["primary"]["erasing"]
+
+
+def test_an_address_that_has_gone_to_another_account_is_not_the_mailbox_of_the_first(machine: Machine) -> None:
+    """An address can be given away; the subject cannot."""
+    connected(machine)
+    machine.run(20)
+    connected(machine, "ann@example.org", "google:2")
+    assert {slot: mailbox["grant_id"] for slot, mailbox in mailboxes(machine).items()} == {
+        "primary": GRANT,
+        "m2": "google:2",
+    }
+    assert machine.state.candidate is None
+
+
+def test_an_account_that_has_a_new_address_goes_on_where_it_was(machine: Machine) -> None:
+    connected(machine)
+    machine.run(20)
+    machine.provider.address = "ann.b@example.org"
+    connected(machine, "ann.b@example.org")
+    machine.run(20)
+    assert list(mailboxes(machine)) == ["primary"]
+    assert (machine.state.status, machine.state.address) == ("live", "ann.b@example.org")
+    old, new = (refs.route("GOOGLE", address) for address in ("ann@example.org", "ann.b@example.org"))
+    assert {ref: doc.data["mailboxes"] for ref, doc in machine.store.get([old, new]).items()} == {new: [MAILBOX]}
+
+
+def test_a_mailbox_whose_creator_died_at_once_is_started_by_the_tick(machine: Machine) -> None:
+    calls: list[object] = []
+
+    def die(_: object) -> None:
+        calls.append(None)
+        if len(calls) == 2:
+            raise SystemExit
+
+    machine.store.commit([Create(refs.user(UID), {"uid": UID})])
+    machine.store.before_commit.extend([die, die])
+    with pytest.raises(SystemExit):
+        connected(machine)
+    assert machine.state.status == "connecting"
+    machine.store.before_commit.clear()
+    machine.run(300, ticks=True)
+    assert machine.state.status == "live"
+
+
+def test_tokens_inherit_nothing_from_others_that_nobody_has_tried(machine: Machine) -> None:
+    """Whose the others are is not known: with their refresh token another account would be read within the hour."""
+    inherited: list[tuple[str, ...]] = []
+    machine.ctx.grants.inherit = lambda *names: inherited.append(names)  # type: ignore[method-assign]
+    machine.connect()
+    machine.accounts.connect(UID, "google", "google:primary-2")
+    assert (machine.state.grant_id, machine.state.candidate) == ("google:primary-2", None)
+    machine.run(20)
+    assert (machine.state.status, inherited) == ("live", [])

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from shared.errors import ConfigurationError
+from shared.ports import Query, Update
 from tests.unit.oauth.consent_world import APP, ConsentWorld, query_of
 from tests.unit.oauth.google_double import CLIENT, ISSUER, MODIFY, READ
 
@@ -89,11 +90,11 @@ def test_nothing_secret_of_a_consent_is_stored(world: ConsentWorld) -> None:
     assert stored[1]["browser"] == hashlib.sha256(browser.cookie().encode()).hexdigest()
 
 
-def test_the_cookie_is_only_for_us_and_not_for_scripts(world: ConsentWorld) -> None:
+def test_the_cookie_is_only_for_us_not_for_scripts_and_no_other_host_can_set_it(world: ConsentWorld) -> None:
     cookie = world.browser().get(world.start()).headers["Set-Cookie"]
     name, *rest = cookie.split("; ")
-    assert name.startswith("__Secure-brainstem_oauth=")
-    assert set(rest) == {"Secure", "HttpOnly", "Path=/oauth", "SameSite=Lax"}
+    assert name.startswith("__Host-brainstem_oauth=")
+    assert set(rest) == {"Secure", "HttpOnly", "Path=/", "SameSite=Lax"}
 
 
 def test_on_localhost_the_cookie_needs_no_tls(tmp_path: Path) -> None:
@@ -105,12 +106,11 @@ def test_on_localhost_the_cookie_needs_no_tls(tmp_path: Path) -> None:
     assert world.walk(browser).status_code == 200
 
 
-def test_behind_a_prefix_the_cookie_and_the_form_stay_below_it(tmp_path: Path) -> None:
+def test_behind_a_prefix_the_form_stays_below_it(tmp_path: Path) -> None:
     world = ConsentWorld(tmp_path, google_redirect_uri="https://brain.example/mail/oauth/google/callback")
     link = world.start()
     assert link.startswith("https://brain.example/mail/oauth/google/consent?")
     page = world.browser().get(link.replace("/mail/oauth", "/oauth"))
-    assert "Path=/mail/oauth;" in page.headers["Set-Cookie"] + ";"
     assert 'action="/mail/oauth/google/consent"' in page.text
 
 
@@ -255,3 +255,15 @@ def test_where_nothing_is_set_up_the_routes_say_so(tmp_path: Path) -> None:
     assert (answer.status_code, answer.json["error"]["code"]) == (500, "misconfigured")
     assert world.browser().get("https://x/oauth/google/consent?state=x").status_code == 500
     assert "consent_url" not in world.connect().json["error"]["details"]
+
+
+def test_the_refresh_token_of_another_grant_is_not_counted_as_the_accounts_own(world: ConsentWorld) -> None:
+    """A mailbox with the same address may be another account's; then the new grant would end within the hour."""
+    browser = world.browser()
+    world.walk(browser)
+    [mailbox] = world.ports.store.query(Query("mailboxes", "users/ann", limit=500))
+    world.ports.store.commit([Update(mailbox.ref, {"address": "ann@gmail.example"}, mailbox.version)])
+    world.google.refresh = "never"
+    end = browser.get(world.google.authorize(browser.agree(world.start()), sub="2"))
+    assert query_of(end.headers["Location"])["prompt"] == "consent"
+    assert len(world.grants()) == 1

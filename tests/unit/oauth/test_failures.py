@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from shared.errors import Retry, Unknown
+from shared.identity.keys import COOL_DOWN, LIFESPAN
 from shared.observability import logs
 from shared.ports import Delete, Write
 from tests.unit.oauth.consent_world import APP, Browser, ConsentWorld, query_of
@@ -80,6 +81,18 @@ def test_keys_that_cannot_be_read_are_no_proof_of_anything(world: ConsentWorld) 
     page = answered(world, world.browser())
     assert (page.status_code, "This cannot be finished right now" in page.text) == (503, True)
     assert world.documents("grants") == {}
+
+
+@pytest.mark.parametrize("garbage", [{}, {"keys": None}, {"keys": "canary"}, []])
+def test_an_answer_that_is_no_key_set_is_no_reason_to_doubt_google(world: ConsentWorld, garbage: Any) -> None:
+    world.google.answers["certs"] = (200, garbage)
+    assert answered(world, world.browser()).status_code == 503
+    world.google.answers.clear()
+    world.clock.advance(COOL_DOWN)
+    assert answered(world, world.browser()).status_code == 200
+    world.google.answers["certs"] = (200, garbage)
+    world.clock.advance(LIFESPAN)
+    assert answered(world, world.browser()).status_code == 200
 
 
 def test_google_away_before_the_code_is_used_costs_a_reload(world: ConsentWorld) -> None:

@@ -114,12 +114,41 @@ def test_everything_is_read_from_one_discovery_document() -> None:
 
 
 @pytest.mark.parametrize("name", ["issuer", "authorization_endpoint", "jwks_uri"])
-@pytest.mark.parametrize("value", [None, "", "http://id.test/plain", "javascript:alert(1)", "//id.test", 7])
+@pytest.mark.parametrize(
+    "value",
+    [
+        None, "", "http://id.test/plain", "javascript:alert(1)", "//id.test", 7, "https://id.test/a\r\nSet-Cookie: x=y",
+        "https://id.test; script-src *", "https://user:pw@id.test/", "https://ïd.test/", "https://[",
+    ],
+)  # fmt: skip
 def test_an_endpoint_that_is_not_sound_is_not_used(name: str, value: Any) -> None:
     google = endpoint(Server(configuration=(200, {**DISCOVERY, name: value})))
     use = {"issuer": google.issuer, "authorization_endpoint": google.authorization_endpoint, "jwks_uri": google.keys}
     with pytest.raises(ProviderRefused, match="GOOGLE_OIDC_DISCOVERY_URL"):
         use[name]()
+
+
+@pytest.mark.parametrize("name", ["issuer", "authorization_endpoint", "jwks_uri", "token_endpoint"])
+def test_a_document_that_lacks_what_is_needed_now_is_read_again(name: str) -> None:
+    """Kept for ever it would stop every consent until the process ends."""
+    server = Server(configuration=(200, {key: value for key, value in DISCOVERY.items() if key != name}))
+    google = endpoint(server)
+    use = {
+        "issuer": google.issuer,
+        "authorization_endpoint": google.authorization_endpoint,
+        "jwks_uri": google.keys,
+        "token_endpoint": lambda: google.exchange("4/c", "v", "https://us.test/callback"),
+    }
+    others = [use[other] for other in use if other != name]
+    for other in others:
+        other()
+    with pytest.raises(ProviderRefused, match="GOOGLE_OIDC_DISCOVERY_URL"):
+        use[name]()
+    server.answers["configuration"] = (200, DISCOVERY)
+    use[name]()
+    for other in others:
+        other()
+    assert [path for _, path, _ in server.asked].count("configuration") == 3
 
 
 @pytest.mark.parametrize("answer", [(503, {}), (404, {}), (200, []), ConnectionResetError("canary")])

@@ -296,17 +296,71 @@ def test_where_a_batch_is_not_taken_for_one_its_messages_are_asked_for_one_by_on
         (error(403, "accessNotConfigured"), ProviderRefused),
         (error(403, "rateLimitExceeded"), RateLimited),
         (error(429), RateLimited),
-        (error(500), ProviderUnavailable),
-        (error(503), ProviderUnavailable),
-        (Answer(302, b"", {"location": "http://elsewhere.test/"}), ProviderUnavailable),
-        (ConnectionResetError(), ProviderUnavailable),
     ],
 )
-def test_a_refusal_of_the_whole_batch_ends_the_call(answer: Answer | Exception, expected: type[Exception]) -> None:
+def test_a_refusal_of_the_whole_batch_ends_the_call(answer: Answer, expected: type[Exception]) -> None:
     server = Server(lambda _: answer)
     with pytest.raises(expected):
         provider(server).fetch(access(), ["a", "b", "c"])
     assert (server.batches, server.singles) == (1, 0)
+
+
+BREAKS = [
+    error(500),
+    error(503),
+    Answer(302, b"", {"location": "http://elsewhere.test/"}),
+    ConnectionResetError(),
+    TimeoutError(),
+]
+
+
+@pytest.mark.parametrize("answer", BREAKS)
+def test_a_batch_without_an_answer_is_asked_for_one_by_one(answer: Answer | Exception) -> None:
+    server = Server(lambda _: answer)
+    assert kinds(provider(server).fetch(access(), ["a", "b", "c"])) == [Upsert] * 3
+    assert (server.batches, server.singles) == (1, 3)
+
+
+@pytest.mark.parametrize("broken", BREAKS)
+@pytest.mark.parametrize("poison", ["m0", "m7", "m59"])
+def test_one_message_that_breaks_every_call_costs_no_other(broken: Answer | Exception, poison: str) -> None:
+    class Breaking(Playback):
+        def request(self, uri: str, method: str = "GET", body: Any = None, headers: Any = None) -> tuple[Any, bytes]:
+            if f"/{poison}?" not in uri and f"/{poison}?".encode() not in (body or b""):
+                return super().request(uri, method, body, headers)
+            if isinstance(broken, Exception):
+                raise broken
+            return broken.play()
+
+    answers = provider(Breaking(serve())).fetch(access(), IDS)
+    assert [answer.id for answer in answers] == IDS
+    assert [answer.id for answer in answers if not isinstance(answer, Upsert)] == [poison]
+    assert Refused in kinds(answers)
+
+
+def test_where_no_call_brings_an_answer_few_are_made() -> None:
+    http = Playback(lambda _: ConnectionResetError())
+    with pytest.raises(ProviderUnavailable):
+        provider(http).fetch(access(), IDS)
+    assert len(http.batches) == 3
+    with pytest.raises(ProviderUnavailable):
+        provider(http).fetch(access(), ["a"])
+    assert len(http.requests) == 3 + 1
+
+
+def test_calls_without_an_answer_do_not_go_on_until_the_step_is_cut_off() -> None:
+    clock = FakeClock(NOW)
+
+    class Slow(Playback):
+        def request(self, uri: str, method: str = "GET", body: Any = None, headers: Any = None) -> tuple[Any, bytes]:
+            if uri.endswith(BATCH) or uri.partition("?")[0][-1] in "02468":
+                clock.sleep(20)
+                raise TimeoutError
+            return super().request(uri, method, body, headers)
+
+    with pytest.raises(ProviderUnavailable):
+        provider(Slow(serve()), clock).fetch(access(), IDS)
+    assert clock.now() - NOW <= 140
 
 
 def test_a_part_about_another_message_counts_as_unanswered() -> None:

@@ -436,3 +436,33 @@ def test_sealed_tokens_cannot_be_swapped_between_grants_or_kinds(world: World) -
         with pytest.raises(ReauthRequired, match="cannot be opened"):
             world.token()
     assert world.endpoint.calls == []
+
+
+@pytest.mark.parametrize("refused", [False, True])
+def test_a_refresh_of_a_grant_that_was_deleted_and_made_anew_changes_nothing_of_the_new_one(
+    world: World, refused: bool
+) -> None:
+    """Both count their token sets from 1."""
+
+    def refresh(_: str) -> Tokens:
+        world.store.commit([Delete(REF)])
+        world.connect(3600, "refresh-new", "access-new")
+        if refused:
+            raise ReauthRequired("The old one was revoked.")
+        return Tokens("access-of-old", world.clock.now() + 3600, "rotated-old")
+
+    world.connect(0, "refresh-old", "access-old")
+    assert world.grants.access_token(UID, ID, refresh) == "access-new"
+    assert (world.stored_refresh(), world.row["status"]) == ("refresh-new", "active")
+
+
+def test_a_reconnect_that_a_death_overtakes_does_not_keep_the_dead_refresh_token(world: World) -> None:
+    world.connect(3600, "refresh-dead")
+
+    def die(_: Sequence[Write]) -> None:
+        world.store.before_commit = None
+        world.grants.revoked(UID, ID)
+
+    world.store.before_commit = die
+    world.connect(3600, None, "access-new")
+    assert (world.row["status"], world.row["sealed"]["refresh"]) == ("active", None)
