@@ -137,10 +137,11 @@ class Unknown(StoreError):
 
 
 class ProviderError(BrainstemError):
-    """A mail provider did not do what it was asked."""
+    """A mail provider did not do what it was asked; ``account`` is what counts the asking, where there is one."""
 
     code = "provider_error"
     status = 502
+    account: Any = None
 
 
 class CursorExpired(ProviderError):

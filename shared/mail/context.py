@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from shared import refs
 from shared.cas import amend
-from shared.errors import ConfigurationError, ReauthRequired, Retry
+from shared.errors import ConfigurationError, ProviderError, ReauthRequired, Retry
 from shared.mail.quota import LaneName, Pace
 from shared.mail.state import MailboxState, difference, document, read_state, sent
 from shared.ports import Bus, Clock, Doc, Store, Tasks
@@ -55,6 +55,17 @@ class Account:
 
     def call(self, ask: Callable[[MailProvider, Access], Answer]) -> Answer:
         """Ask the provider with a fresh token. Raises ``ReauthRequired`` when the grant no longer works."""
+        try:
+            return self._call(ask)
+        except ProviderError as error:
+            error.account = self  # what was asked in vain was asked all the same
+            raise
+
+    def charged(self, state: MailboxState) -> MailboxState:
+        """The mailbox once it is charged with what was asked of its provider through this account."""
+        return replace(state, quota=self._pace.charged(state.quota)) if self._pace.spent else state
+
+    def _call(self, ask: Callable[[MailProvider, Access], Answer]) -> Answer:
         token = self._token(None)
         try:
             return ask(self.provider, Access(token, self._pace))
@@ -66,10 +77,6 @@ class Account:
             if not self._grants.revoked(self._state.uid, self._state.grant_id, token):
                 raise Retry("The grant was replaced while it was in use.") from None
             raise
-
-    def charged(self, state: MailboxState) -> MailboxState:
-        """The mailbox once it is charged with what was asked of its provider through this account."""
-        return replace(state, quota=self._pace.charged(state.quota)) if self._pace.spent else state
 
     def _token(self, rejected: str | None) -> str:
         state = self._state

@@ -82,12 +82,17 @@ class Pace:
         else:
             self._burst, self._rate = limits.burst * _BURSTS[lane], limits.per_second * _SHARES[lane]
             self._owed = self._owed_at_first(lane)
+        # What it owes if all that comes back is for this lane: what comes when both are full is lost, and no credit later.
+        self._least = self._owed
+        self._full = min(0.0, self._burst - limits.burst * (LIVE_BURST + BACKGROUND_BURST))
         self.spent = 0.0
 
     def room(self) -> float:
         """How many units may go at this moment."""
         now = self._clock.now()
-        self._owed = max(0.0, self._owed - self._rate * max(0.0, now - self._at))
+        passed = max(0.0, now - self._at)
+        self._owed = max(0.0, self._owed - self._rate * passed)
+        self._least = max(self._full, self._least - self._per_second * passed)
         self._at = max(now, self._at)
         return self._burst - self._owed
 
@@ -104,6 +109,7 @@ class Pace:
             self._clock.sleep(wait)
             self.room()
         self._owed += units
+        self._least += units
         self.spent += units
 
     def charged(self, now: Quota) -> Quota:
@@ -117,7 +123,8 @@ class Pace:
             other: LaneName = "background" if self._lane == "live" else "live"
             came_back = self._per_second * _SHARES[other] * max(0.0, at - self._begun)
             rest = self._owed_at_first(other) + others[other] - came_back
-            owed = {other: max(0.0, rest), self._lane: max(0.0, self._owed + others[self._lane] + min(0.0, rest))}
+            mine = max(0.0, self._least, self._owed + min(0.0, rest)) + others[self._lane]
+            owed = {other: max(0.0, rest), self._lane: mine}
         day = int(at // _DAY)
         charged = Quota(
             live=Lane(round(owed["live"], 3), now.live.spent),

@@ -29,6 +29,7 @@ from shared.errors import (
     ConfigurationError,
     CursorExpired,
     Paced,
+    ProviderError,
     ProviderRefused,
     ProviderUnavailable,
     RateLimited,
@@ -136,8 +137,9 @@ def _pause(ctx: Context, loaded: Loaded, task: StepTask, limited: RateLimited) -
     limits = None if provider is None else provider.limits
 
     def decide(current: MailboxState) -> MailboxState:
-        paused = replace(_later(current, task.kind, until), resume_at=until)
-        return settled(replace(paused, quota=drained(current.quota, limits, until)))
+        charged = _charged(current, limited)
+        paused = replace(_later(charged, task.kind, until), resume_at=until)
+        return settled(replace(paused, quota=drained(charged.quota, limits, until)))
 
     _amend(ctx, loaded, decide)
     put_off(ctx.tasks, _failed(task), loaded.state, until, max(BUCKET, _backoff(task)))
@@ -167,7 +169,8 @@ def _stop(ctx: Context, loaded: Loaded, task: StepTask, refused: BrainstemError)
     def decide(current: MailboxState) -> MailboxState:
         if isinstance(refused, backfill.TokensRefused):
             current = backfill.from_the_top(current)
-        return troubled(_due(current, task.kind, until), task.kind, refused.message, stopped=True)
+        due = _due(_charged(current, refused), task.kind, until)
+        return troubled(due, task.kind, refused.message, stopped=True)
 
     _amend(ctx, loaded, decide)
 
@@ -179,10 +182,17 @@ def _fail(ctx: Context, loaded: Loaded, task: StepTask, unavailable: ProviderUna
     def decide(current: MailboxState) -> MailboxState:
         before = current.troubles.get(task.kind)
         stopped = before is not None and before.count + 1 >= FAILURES_IN_ROW
-        return troubled(_later(current, task.kind, until), task.kind, unavailable.message, stopped)
+        later = _later(_charged(current, unavailable), task.kind, until)
+        return troubled(later, task.kind, unavailable.message, stopped)
 
     _amend(ctx, loaded, decide)
     put_off(ctx.tasks, _failed(task), loaded.state, until, max(BUCKET, _backoff(task)))
+
+
+def _charged(state: MailboxState, error: BrainstemError) -> MailboxState:
+    """The mailbox, charged with what was asked before it failed."""
+    account = error.account if isinstance(error, ProviderError) else None
+    return state if account is None else account.charged(state)
 
 
 def _failed(task: StepTask) -> StepTask:

@@ -28,6 +28,9 @@ BUCKET = 5.0
 LATER_BUCKETS = 2
 """How many following buckets are tried before a task goes without a name: clocks of instances may be skewed."""
 
+SMALLEST = 20
+"""Messages that a step takes on however often it has failed: enough to tell bad messages from a bad moment."""
+
 SETTLE_MIN, SETTLE_STEP = 3.0, 2.0
 """A settle look comes 3 to 5 s after the look that was rung: pushes arrive before the change can be queried."""
 
@@ -63,8 +66,8 @@ def parse(body: object) -> StepTask:
 
 
 def portion(size: int, task: StepTask) -> int:
-    """How much of a size a step takes on: half as much after every failure, or what is too much for one step stays it."""
-    return max(1, size >> min(task.failures, size.bit_length()))
+    """How much of a size a step takes on: half as much after every failure, since what is too much for a step stays it."""
+    return max(min(size, SMALLEST), size >> min(task.failures, size.bit_length()))
 
 
 def page_of(state: MailboxState, kind: str) -> str | None:

@@ -49,7 +49,8 @@ class MessageReader:
         """Answer once per id, in the given order, then with what else came along; a repeated id is asked for once.
 
         ``threads`` names the thread of each id. Raises ``ProviderUnavailable`` if nothing was served and at least ten
-        messages were refused or calls brought no answer; ``RateLimited`` if a limit lasts; ``Paced`` if the meter lets not even one message through.
+        messages were refused or some calls brought no answer; ``RateLimited`` if a limit lasts; ``Paced`` if the meter lets
+        not even one message through.
         """
         fetching = _Fetching(self, access, ids, self._worthwhile(ids, threads))
         fetching.run()

@@ -28,6 +28,7 @@ _PROFILES = {"2026": (6_000.0, _NEW), "2025": (15_000.0, _OLD), "none": (0.0, _N
 """Units a minute (0: no limit) and prices by method, for projects made since May 2026, for older ones, and without limit."""
 
 _SHARE = 0.98  # of the limit: Gmail's clock and ours count seconds a little differently
+_LEAST = 30  # messages a minute: with fewer a step could not read in its time what it has to read at once
 _BURST = 10.0  # seconds whose units may be spent at once
 
 
@@ -48,6 +49,8 @@ class Quota:
         prices = {**prices, **_parsed(settings.gmail_prices, prices)}
         if not per_minute:
             return cls(prices, None)
+        if per_minute < _LEAST * prices["messages.get"]:
+            raise ConfigurationError(f"GMAIL_UNITS_PER_MINUTE must pay for {_LEAST} messages.get at least.")
         per_second = per_minute / 60 * _SHARE
         # However little there is, it has to pay for any one call sooner or later.
         return cls(prices, Limits(per_second, max(per_second * _BURST, *prices.values())))

@@ -113,6 +113,16 @@ def test_live_sync_finds_its_share_in_the_middle_of_a_backfill():
     assert Pace(clock, LIMITS, quota, "live", alone=False).room() == LIMITS.burst * LIVE_BURST
 
 
+@pytest.mark.parametrize(("lane", "burst"), [("live", LIVE_BURST), ("background", BACKGROUND_BURST)])
+def test_what_came_back_while_both_lanes_were_full_is_no_credit_for_what_is_spent_later(lane, burst):
+    clock = VirtualClock()
+    slow = Pace(clock, LIMITS, Quota(), lane, alone=False)
+    clock.advance(60)  # the provider took its time
+    slow.spend(LIMITS.burst * burst)
+    following = Pace(clock, LIMITS, slow.charged(Quota()), lane, alone=False)
+    assert following.room() == pytest.approx(min(LIVE_BURST + BACKGROUND_BURST - burst, burst) * LIMITS.burst)
+
+
 def test_what_one_step_spent_another_of_its_lane_does_not_have():
     clock = VirtualClock()
     one, other = (Pace(clock, LIMITS, Quota(), "background", alone=False) for _ in range(2))
@@ -224,22 +234,25 @@ def test_having_given_way_makes_no_pause_longer(machine):
 
 
 class Narrow(MemoryProvider):
-    """A provider that lets through no more than three messages before it wants a pause."""
+    """A provider that lets through no more than 30 messages before it wants a pause."""
 
     def fetch(self, access, ids, threads=()):
-        if len(ids) > 3:
+        if len(ids) > 30:
+            access.meter.spend(60)
             raise RateLimited(retry_after=2.0)
         return super().fetch(access, ids, threads)
 
 
-def test_a_page_that_is_too_much_for_the_provider_becomes_smaller_until_it_is_not(machine):
+def test_a_page_that_is_too_much_for_the_provider_becomes_smaller_until_it_is_not(tmp_path):
+    machine = Machine(tmp_path, page_size=100)
     machine.provider = Narrow(machine.clock)
     machine.start()
-    machine.followed(mails=30)
+    machine.followed(mails=150)
     machine.run(300)
     assert machine.state.backfill.done
+    assert machine.state.quota.spent > machine.provider.spent + 2 * 60  # what was asked in vain counts as well
     machine.provider.expire_history()
-    for number in range(10):
+    for number in range(100):
         machine.provider.delete(f"old{number}")
     machine.ring()
     machine.run(300)

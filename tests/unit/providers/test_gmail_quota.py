@@ -56,18 +56,21 @@ def test_limits_and_prices_can_be_set() -> None:
     assert quota(gmail_quota="none", gmail_units_per_minute=600).limits is not None
 
 
-@pytest.mark.parametrize("units", [1, 60, 600])
+@pytest.mark.parametrize("units", [600, 610])
 def test_however_little_there_is_pays_for_any_one_call(units: int) -> None:
     found = quota(gmail_units_per_minute=units)
     assert found.limits is not None
     assert found.limits.burst == 100
-    assert found.within("messages.get", 60) == max(int(units * 0.98 / 20), 1)
+    assert found.within("messages.get", 60) == int(units * 0.98 / 20)
 
 
 @pytest.mark.parametrize(
     "settings",
     [
         {"gmail_quota": "2024"},
+        {"gmail_units_per_minute": 599},  # pays for no 30 messages a minute
+        {"gmail_units_per_minute": -6_000},
+        {"gmail_prices": ("messages.get=201",)},
         {"gmail_prices": ("messages.get",)},
         {"gmail_prices": ("messages.get=-1",)},
         {"gmail_prices": ("messages.get=x",)},
@@ -75,7 +78,7 @@ def test_however_little_there_is_pays_for_any_one_call(units: int) -> None:
     ],
 )
 def test_settings_that_cannot_work_are_named(settings: dict[str, Any]) -> None:
-    with pytest.raises(ConfigurationError, match=r"GMAIL_QUOTA|GMAIL_PRICES"):
+    with pytest.raises(ConfigurationError, match=r"GMAIL_QUOTA|GMAIL_PRICES|GMAIL_UNITS"):
         provider(Playback([]), **settings)
 
 
