@@ -8,7 +8,7 @@ from shared import queries, refs
 from shared.errors import Paced, PageExpired, ProviderRefused
 from shared.events import types
 from shared.mail.apply import apply, finish
-from shared.mail.context import Account, Context, Loaded
+from shared.mail.context import Account, Context, Loaded, amend_mailbox
 from shared.mail.fold import Notice, Work
 from shared.mail.live import ring_gaps
 from shared.mail.state import STUCK_AFTER, Backfill, MailboxState, healthy
@@ -36,7 +36,7 @@ def walk(ctx: Context, loaded: Loaded, task: StepTask) -> bool:
     if task.page != page_of(state, "backfill"):
         continue_chain(ctx.tasks, state, "backfill")  # our page is in: perhaps its successor never was enqueued
         return True
-    give_way(state, task)
+    give_way(ctx, loaded, task)
     account = Account(ctx, state, "background")
     if state.backfill.listing:
         work, optimistic = _listed(ctx, account, state, portion(ctx.page_size, task)), True
@@ -110,10 +110,24 @@ def from_the_top(state: MailboxState) -> MailboxState:
     return replace(state, backfill=replace(state.backfill, token=None, listed=0))
 
 
-def give_way(state: MailboxState, task: StepTask) -> None:
-    """Let live sync go first while it has more to read than its share of the quota allows. Raises ``Paced``."""
-    if state.more and task.waits < GIVE_WAY:
-        raise Paced("Live sync has more to read.", retry_after=GIVE_WAY_SECONDS)
+def give_way(ctx: Context, loaded: Loaded, task: StepTask) -> None:
+    """Let live sync go first while it has more to read than its share of the quota allows. Raises ``Paced``.
+
+    Only here, between two pages, is it known that the background spends nothing, so only here it can be lent.
+    """
+    state = loaded.state
+    provider = ctx.providers.get(state.provider)
+    if provider is None or provider.limits is None or not state.more or task.waits >= GIVE_WAY:
+        return
+    until = ctx.clock.now() + GIVE_WAY_SECONDS
+
+    def lent(current: MailboxState) -> MailboxState:
+        if current.epoch != state.epoch or not current.more or current.quota.lent_until >= until:
+            return current
+        return replace(current, quota=replace(current.quota, lent_until=until))
+
+    amend_mailbox(ctx, state.id, lent, loaded)
+    raise Paced("Live sync has more to read.", retry_after=GIVE_WAY_SECONDS)
 
 
 def restarted(restarts: int, expired: PageExpired) -> int:

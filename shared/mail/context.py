@@ -50,7 +50,7 @@ class Account:
         self.provider: MailProvider = provider
         self._grants = ctx.grants
         self._state = state
-        alone = lane == "live" and not state.catching_up
+        alone = lane == "live" and (not state.catching_up or state.quota.lent_until > ctx.clock.now())
         self._pace = Pace(ctx.clock, provider.limits, state.quota, lane, alone)
 
     def call(self, ask: Callable[[MailProvider, Access], Answer]) -> Answer:

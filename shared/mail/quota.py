@@ -2,9 +2,10 @@
 
 Steps of one mailbox run on instances that know nothing of each other, so the bucket is in the mailbox's document and is
 brought up to date by the commits that are made anyway; keeping it costs no write. ``live`` has a small share that nothing
-else may touch, ``background`` (backfill, resync, gaps) the rest. What a lane leaves unused goes to the other, but only
-looking back: within a step a lane counts on its own share alone, since it cannot see what the other is spending. So both
-together stay below the limit, and a backfill that runs alone still uses all of it.
+else may touch, ``background`` (backfill, resync, gaps) the rest. What live leaves unused goes to the background, but only
+looking back: a step cannot see what the other lane is spending. The other way round that would not do, since a page of the
+background is read for many seconds before its commit shows what it has cost. So the background *lends*: where live has more
+to read than its share allows, a backfill gives way between two of its pages and says until when.
 
 Amounts are in the provider's units, times in seconds since the epoch.
 """
@@ -46,13 +47,17 @@ class Lane:
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """The two lanes as they stood ``at`` a time, and what was spent on the day with this number (UTC)."""
+    """The two lanes as they stood ``at`` a time, and what was spent on the day with this number (UTC).
+
+    Until ``lent_until`` nothing of the background is under way, so live may use all there is.
+    """
 
     live: Lane = field(default_factory=Lane)
     background: Lane = field(default_factory=Lane)
     at: float = 0.0
     day: int = 0
     today: float = 0.0
+    lent_until: float = 0.0
 
     @property
     def spent(self) -> float:
@@ -121,16 +126,19 @@ class Pace:
             owed = {"live": self._owed + sum(others.values()), "background": 0.0}
         else:
             other: LaneName = "background" if self._lane == "live" else "live"
-            came_back = self._per_second * _SHARES[other] * max(0.0, at - self._begun)
-            rest = self._owed_at_first(other) + others[other] - came_back
-            mine = max(0.0, self._least, self._owed + min(0.0, rest)) + others[self._lane]
-            owed = {other: max(0.0, rest), self._lane: mine}
-        day = int(at // _DAY)
-        charged = Quota(
+            share = self._per_second * _SHARES[other]
+            unused = share * max(0.0, at - self._begun) - self._owed_at_first(other) - others[other]
+            credit = max(0.0, unused) if self._lane == "background" else 0.0
+            owed = {
+                other: max(0.0, _lane(now, other).owed - share * max(0.0, at - now.at)),
+                self._lane: max(0.0, self._least, self._owed - credit) + others[self._lane],
+            }
+        charged = replace(
+            now,
             live=Lane(round(owed["live"], 3), now.live.spent),
             background=Lane(round(owed["background"], 3), now.background.spent),
             at=max(at, now.at),
-            day=day,
+            day=int(at // _DAY),
             today=round(now.spent_on(at) + self.spent, 3),
         )
         own = _lane(charged, self._lane)
@@ -151,13 +159,13 @@ def drained(quota: Quota, limits: Limits | None, until: float) -> Quota:
 
 
 def _refilled(quota: Quota, limits: Limits, now: float) -> Quota:
-    """What came back since the lanes were last written; what one has no use for goes to the other."""
+    """What came back since the lanes were last written; what live has no use for goes to the background."""
     elapsed = max(0.0, now - quota.at)
     # More than its own burst a lane can only owe from a time when it was alone; that is everybody's debt.
     beyond = max(0.0, quota.live.owed - limits.burst * LIVE_BURST)
     live = quota.live.owed - beyond - limits.per_second * _SHARES["live"] * elapsed
     background = quota.background.owed + beyond - limits.per_second * _SHARES["background"] * elapsed
-    live, background = live + min(0.0, background), background + min(0.0, live)
+    background += min(0.0, live)
     return replace(
         quota,
         live=replace(quota.live, owed=max(0.0, live)),

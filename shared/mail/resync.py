@@ -89,7 +89,7 @@ def walk(ctx: Context, loaded: Loaded, task: StepTask) -> bool:
     if task.page != page_of(state, "resync"):
         continue_chain(ctx.tasks, state, "resync")
         return True
-    give_way(state, task)
+    give_way(ctx, loaded, task)
     account = Account(ctx, state, "background")
     at = ctx.clock.now()
     match state.resync.phase:

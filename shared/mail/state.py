@@ -156,8 +156,8 @@ class MailboxState:
 
     @property
     def catching_up(self) -> bool:
-        """Whether a chain beside live sync has calls to make: backfill or resync, or gaps that wait."""
-        return not self.backfill.done or self.resync is not None or self.due_gaps is not None
+        """Whether backfill or resync have calls to make; those of gaps are few, and not worth holding live sync back."""
+        return not self.backfill.done or self.resync is not None
 
     @property
     def last_error(self) -> str | None:

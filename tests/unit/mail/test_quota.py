@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from shared.adapters.embedded.clock import VirtualClock
 from shared.errors import Paced, RateLimited
 from shared.mail import sync
+from shared.mail.context import Account
 from shared.mail.quota import BACKGROUND_BURST, LIVE_BURST, Pace, Quota, drained
 from shared.mail.tasks import StepTask, page_of
 from shared.providers.base import Limits
@@ -113,14 +114,37 @@ def test_live_sync_finds_its_share_in_the_middle_of_a_backfill():
     assert Pace(clock, LIMITS, quota, "live", alone=False).room() == LIMITS.burst * LIVE_BURST
 
 
-@pytest.mark.parametrize(("lane", "burst"), [("live", LIVE_BURST), ("background", BACKGROUND_BURST)])
-def test_what_came_back_while_both_lanes_were_full_is_no_credit_for_what_is_spent_later(lane, burst):
+@pytest.mark.parametrize(
+    ("lane", "burst", "left"), [("live", LIVE_BURST, 0.0), ("background", BACKGROUND_BURST, LIVE_BURST)]
+)
+def test_what_came_back_while_both_lanes_were_full_is_no_credit_for_what_is_spent_later(lane, burst, left):
     clock = VirtualClock()
     slow = Pace(clock, LIMITS, Quota(), lane, alone=False)
     clock.advance(60)  # the provider took its time
     slow.spend(LIMITS.burst * burst)
     following = Pace(clock, LIMITS, slow.charged(Quota()), lane, alone=False)
-    assert following.room() == pytest.approx(min(LIVE_BURST + BACKGROUND_BURST - burst, burst) * LIMITS.burst)
+    assert following.room() == pytest.approx(left * LIMITS.burst)
+
+
+def test_live_sync_does_not_count_on_what_a_page_of_the_background_may_be_spending():
+    clock = VirtualClock()
+    page = Pace(clock, LIMITS, Quota(), "background", alone=False)
+    page.spend(600)
+    look = Pace(clock, LIMITS, Quota(), "live", alone=False)
+    look.spend(200)
+    clock.advance(5)  # the document shows nothing of the page
+    quota = look.charged(Quota())
+    assert Pace(clock, LIMITS, quota, "live", alone=False).room() == pytest.approx(5 * LIMITS.per_second * 0.1)
+
+
+def test_a_look_that_outlasts_a_page_does_not_charge_the_page_again():
+    clock = VirtualClock()
+    page, look = (Pace(clock, LIMITS, Quota(), lane, alone=False) for lane in ("background", "live"))
+    for units in (500, 500, 500, 500):
+        page.spend(units)
+    quota = page.charged(Quota())
+    look.spend(2)
+    assert look.charged(quota).background.owed == quota.background.owed
 
 
 def test_what_one_step_spent_another_of_its_lane_does_not_have():
@@ -192,7 +216,8 @@ def test_a_page_that_would_have_to_wait_long_is_put_off_without_a_word(machine):
     machine.verify()
 
 
-def test_a_backfill_gives_way_to_a_live_walk_that_has_not_ended(machine):
+def test_a_backfill_gives_way_to_a_live_walk_that_has_not_ended_and_lends_it_the_quota(machine):
+    limited(machine, per_second=10.0)
     for number in range(30):
         machine.provider.deliver(f"old{number}", at=1.0)
     machine.connect()
@@ -205,12 +230,15 @@ def test_a_backfill_gives_way_to_a_live_walk_that_has_not_ended(machine):
     assert state.more
     sync.step(machine.ctx, StepTask(MAILBOX, "backfill", state.epoch, page_of(state, "backfill")))
     assert machine.state.backfill.page == 0
+    assert machine.state.quota.lent_until > machine.clock.now()
+    assert Account(machine.ctx, machine.state)._pace.room() > 10.0 * 10 * LIVE_BURST
     machine.run(60)
     assert machine.state.backfill.done
     machine.verify()
 
 
 def test_a_live_walk_that_never_ends_does_not_keep_a_backfill_waiting_for_ever(machine):
+    limited(machine, per_second=10.0)
     machine.provider.deliver("old", at=1.0)
     machine.connect()
     sync.step(machine.ctx, StepTask(MAILBOX, "connect"))
