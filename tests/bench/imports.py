@@ -44,7 +44,8 @@ print(json.dumps([*[end - start for start, end in zip(marks, marks[1:])], time.p
 
 def measure(folder: Path, advance: Callable[[str], None]) -> list[Figure]:
     """Start them all; ``advance`` hears what is being done."""
-    environment = {**os.environ, **local_environment(folder, "http://127.0.0.1:9", "http://127.0.0.1:9"), "PYTHONPATH": str(ROOT)}
+    nowhere = "http://127.0.0.1:9"
+    environment = {**os.environ, **local_environment(folder, nowhere, nowhere), "PYTHONPATH": str(ROOT)}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
     figures: list[Figure] = []
     for name in FUNCTIONS:
