@@ -103,7 +103,7 @@ def child(tmp_path: Path) -> Iterator[Child]:
     folder = tmp_path / "data"
     folder.mkdir()
     invoker_secret(folder)
-    child = Child(folder, local_environment(folder, "http://127.0.0.1:1/google"))
+    child = Child(folder, lambda home: local_environment(folder, home, "http://127.0.0.1:1/google"))
     yield child
     child.kill()
 
