@@ -8,7 +8,7 @@ from typing import Any
 from shared.errors import PageExpired, ProviderUnavailable
 from shared.ports import Clock
 from shared.providers.base import Access, Change, Channel, Fetched, Limits, Listing, Page, Profile, Tokens
-from shared.providers.gmail.api import GmailApi
+from shared.providers.gmail.api import GmailApi, Query, Request
 from shared.providers.gmail.batch import MESSAGE, BatchReader
 from shared.providers.gmail.bounds import MAX_ID
 from shared.providers.gmail.failures import Failure, Where, error_for
@@ -22,7 +22,6 @@ from shared.providers.gmail.transport import Transport
 from shared.providers.gmail.wire import HttpFactory
 from shared.settings import Settings
 
-_ME = "me"
 _LARGEST_PAGE = 500
 _READ_SECONDS = 60.0
 """A step reads what it listed: of all messages no more are listed than the limits let through in this time."""
@@ -60,7 +59,7 @@ class GmailProvider:
 
     def profile(self, access: Access) -> Profile:
         """Read the address and the history id of this moment, which is the anchor if read before a listing."""
-        answer = self._api.call(access, "getProfile", self._api.users.getProfile(userId=_ME), Where.PROFILE)
+        answer = self._api.call(access, Request("getProfile", "GET", "profile"), Where.PROFILE)
         address, cursor = answer.get("emailAddress"), history_id(answer.get("historyId"))
         if not isinstance(address, str) or not clean(address) or cursor is None:
             raise ProviderUnavailable("Gmail's answer is no profile.")
@@ -68,14 +67,13 @@ class GmailProvider:
 
     def list_ids(self, access: Access, page: str | None, limit: int, label: str | None = None) -> Listing:
         """List ids, newest first; spam and trash are left out by Gmail unless asked for (docs/gmail.md, 8)."""
-        request = self._api.messages.list(
-            userId=_ME,
-            includeSpamTrash=True,
-            maxResults=_clamp(limit if label is not None else self._readable(limit)),
-            pageToken=page,
-            labelIds=None if label is None else [label],
-        )
-        answer = self._api.ask_again(access, "messages.list", request)
+        query: Query = {
+            "includeSpamTrash": "true",
+            "maxResults": _clamp(limit if label is not None else self._readable(limit)),
+            "pageToken": page,
+            "labelIds": label,
+        }
+        answer = self._api.ask_again(access, Request("messages.list", "GET", "messages", query))
         if isinstance(answer, Failure):
             if label is not None and answer.unknown_label:
                 return Listing((), None)  # a label deleted meanwhile: no message carries it
@@ -90,7 +88,7 @@ class GmailProvider:
 
     def labels(self, access: Access) -> tuple[str, ...]:
         """List the ids of the system's and the person's labels, sorted."""
-        answer = self._api.call(access, "labels.list", self._api.labels.list(userId=_ME), Where.LABELS)
+        answer = self._api.call(access, Request("labels.list", "GET", "labels"), Where.LABELS)
         return tuple(sorted(set(_ids(answer, "labels"))))
 
     def fetch(self, access: Access, ids: Sequence[str], threads: Sequence[str] = ()) -> tuple[Fetched, ...]:
@@ -123,11 +121,11 @@ class GmailProvider:
         """
         if not self._topic:
             return None
-        request = self._api.users.watch(userId=_ME, body={"topicName": self._topic})
-        answer = self._api.ask(access, "watch", request)
+        request = Request("watch", "POST", "watch", body={"topicName": self._topic})
+        answer = self._api.ask(access, request)
         if isinstance(answer, Failure) and answer.one_push_client:
             self._stop(access)
-            answer = self._api.ask(access, "watch", request)
+            answer = self._api.ask(access, request)
         if isinstance(answer, Failure):
             raise error_for(answer, Where.WATCH)
         expiration = history_id(answer.get("expiration"))  # digits as well: milliseconds since the epoch
@@ -144,22 +142,21 @@ class GmailProvider:
         return self._tokens.refresh(refresh_token)
 
     def _history(self, access: Access, position: Position) -> HistoryPage:
-        request = self._api.history.list(
-            userId=_ME,
-            startHistoryId=str(position.start),
-            historyTypes=list(TYPES),
-            maxResults=self._page_size,
-            pageToken=position.token,
-        )
+        query: Query = {
+            "startHistoryId": str(position.start),
+            "historyTypes": TYPES,
+            "maxResults": self._page_size,
+            "pageToken": position.token,
+        }
         where = Where.HISTORY if position.token is None else Where.HISTORY_PAGE
-        return read_page(self._api.call(access, "history.list", request, where), position)
+        return read_page(self._api.call(access, Request("history.list", "GET", "history", query), where), position)
 
     def _readable(self, limit: int) -> int:
         most = self._quota.within(MESSAGE, _READ_SECONDS)
         return limit if most is None else min(limit, most)
 
     def _stop(self, access: Access) -> None:
-        answer = self._api.ask(access, "stop", self._api.users.stop(userId=_ME))
+        answer = self._api.ask(access, Request("stop", "POST", "stop"))
         if isinstance(answer, Failure) and answer.status not in (200, 404):  # a 200 here has no body to read
             raise error_for(answer, Where.STOP)
 

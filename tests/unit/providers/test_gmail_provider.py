@@ -81,7 +81,6 @@ def test_a_listing_includes_spam_and_trash() -> None:
         "maxResults": ["50"],
         "pageToken": ["T1"],
         "labelIds": ["INBOX"],
-        "alt": ["json"],
     }
 
 
@@ -250,7 +249,7 @@ def test_a_watch_is_unfiltered() -> None:
     http = Playback([WATCHED])
     assert provider(http).open_channel(access()) == Channel("", 1_790_604_800.0)
     assert http.paths == [f"POST {BASE}watch"]
-    assert http.requests[0].body == '{"topicName": "projects/p/topics/gmail"}'
+    assert http.requests[0].body == '{"topicName":"projects/p/topics/gmail"}'
     assert http.requests[0].headers["content-type"] == "application/json"
 
 
