@@ -1,7 +1,4 @@
-"""What a person does with mailboxes: connect, disconnect, erase, and see how they are.
-
-Over 300 lines: it is one port of the API, and its methods share the choice of the mailboxes that are meant.
-"""
+"""What a person does with mailboxes: connect, disconnect, erase, and see how they are."""
 
 from __future__ import annotations
 
@@ -13,14 +10,13 @@ from typing import Any
 from shared import queries, refs
 from shared.errors import Conflict, ConsentRequired, NotFound, Retry, Unknown
 from shared.events import types
-from shared.events.envelope import iso
-from shared.mail import message as mail
+from shared.mail import overview
 from shared.mail.apply import anew, apply, finish
 from shared.mail.context import Context, Loaded, load
 from shared.mail.fold import Notice, Work
 from shared.mail.state import CONNECT_DEADLINE, MailboxState, document, read_state
 from shared.mail.tasks import enqueue_once
-from shared.ports import Create, Data, Delete, Doc, Query, Update, Write
+from shared.ports import Create, Delete, Update, Write
 from shared.providers.base import PROVIDERS
 
 ATTEMPTS = 8
@@ -106,55 +102,16 @@ class Accounts:
         enqueue_once(self.ctx.tasks, state, "erase", "first")
 
     def status(self, uid: str) -> dict[str, Any]:
-        """How the user's mailboxes are; times as ISO 8601, lag in seconds, outbox in events."""
-        states = [read_state(doc) for doc in self.ctx.store.query(queries.mailboxes_of(uid))]
-        states = [state for state in states if not state.erasing]
-        running = ("connecting", "backfilling", "live", "resyncing", "rate_limited")
-        return {
-            "user_id": uid,
-            "running_syncs": [state.id for state in states if state.status in running],
-            "mailboxes": [_public(state, self.ctx.clock.now()) for state in states],
-        }
+        """How the user's mailboxes are."""
+        return overview.status(self.ctx, uid)
 
-    def messages(
-        self, uid: str, mailbox: str, after: str | None, limit: int
-    ) -> tuple[list[dict[str, Any]], str | None]:
-        """A page of a mailbox's messages, and after which document the next one starts."""
-        state = self._owned(uid, mailbox)
+    def messages(self, uid: str, mailbox: str, after: str | None, limit: int) -> overview.Listed:
+        """A page of a mailbox's messages. Raises ``NotFound``."""
+        return overview.messages(self.ctx, uid, mailbox, after, limit)
 
-        def shown(doc: Doc) -> dict[str, Any] | None:
-            if doc.data["state"] != mail.PRESENT:
-                return None
-            fields = mail.public(mailbox, state.provider, doc.data)
-            origin = mail.origin_of(state, doc.data)
-            shown = {"mailbox": fields.pop("inbox_id"), **fields, "origin": origin, "announced": doc.data["announced"]}
-            return {**shown, "truncated": cut} if (cut := mail.cut_fields(doc.data)) else shown
-
-        return self._page(lambda start, size: queries.messages_of(mailbox, size, start), after, limit, shown)
-
-    def gaps(self, uid: str, mailbox: str, after: str | None, limit: int) -> tuple[list[dict[str, Any]], str | None]:
-        """A page of a mailbox's gaps, whatever became of them.
-
-        Nobody asks for a reported message again, but a later change of it can bring it, or its deletion, all the same.
-        """
-        self._owned(uid, mailbox)
-        docs = self.ctx.store.query(queries.gaps_of(mailbox, limit, after))
-        reported = [refs.message(mailbox, doc.data["id"]) for doc in docs if doc.data["status"] == "reported"]
-        found = self.ctx.store.get(reported) if reported else {}
-        known = {doc.data["id"] for doc in found.values() if doc.data["state"] != mail.PLACEHOLDER}
-
-        def shown(data: Data) -> dict[str, Any]:
-            return {
-                "mailbox": mailbox,
-                "provider_message_id": data["id"],
-                "reason": data["reason"],
-                "status": "resolved" if data["id"] in known else data["status"],
-                "attempts": data["attempts"],
-                "next_at": None if data["next_at"] is None else iso(data["next_at"]),
-                "first_at": iso(data["first_at"]),
-            }
-
-        return [shown(doc.data) for doc in docs], refs.key(docs[-1].ref) if len(docs) == limit else None
+    def gaps(self, uid: str, mailbox: str, after: str | None, limit: int) -> overview.Listed:
+        """A page of a mailbox's gaps. Raises ``NotFound``."""
+        return overview.gaps(self.ctx, uid, mailbox, after, limit)
 
     def _usable(self, state: MailboxState) -> bool:
         return any(self.ctx.grants.usable(state.uid, grant_id) for grant_id in _grants_of(state))
@@ -173,23 +130,6 @@ class Accounts:
             return False
         enqueue_once(self.ctx.tasks, state, "connect", "first")
         return True
-
-    def _page(
-        self,
-        query: Callable[[str | None, int], Query],
-        after: str | None,
-        limit: int,
-        shown: Callable[[Doc], dict[str, Any] | None],
-    ) -> tuple[list[dict[str, Any]], str | None]:
-        docs = self.ctx.store.query(query(after, limit))
-        rows = [row for doc in docs if (row := shown(doc)) is not None]
-        return rows, refs.key(docs[-1].ref) if len(docs) == limit else None
-
-    def _owned(self, uid: str, mailbox: str) -> MailboxState:
-        loaded = load(self.ctx, mailbox) if refs.owner(mailbox) == uid else None
-        if loaded is None or loaded.state.erasing:
-            raise NotFound("There is no such mailbox.")
-        return loaded.state
 
     def _mailboxes(self, uid: str, provider: str) -> list[Loaded]:
         docs = self.ctx.store.query(queries.mailboxes_of(uid))
@@ -322,33 +262,3 @@ def _erasing(state: MailboxState, at: float) -> MailboxState:
 def _slot(user: dict[str, Any], provider: str) -> str:
     given = user.get("slots", {}).get(provider, 0)
     return "primary" if given == 0 else f"m{given + 1}"
-
-
-def _public(state: MailboxState, at: float) -> dict[str, Any]:
-    def time(value: float | None) -> str | None:
-        return None if value is None else iso(value)
-
-    return {
-        "id": state.id,
-        "provider": state.provider,
-        "address": state.address,
-        "status": state.status,
-        "messages": state.messages,
-        "created_at": iso(state.created_at),
-        "updated_at": iso(state.updated_at),
-        "last_synced_at": time(state.last_synced_at),
-        "last_error": state.last_error,
-        "retry_count": state.retry_count,
-        "lag": state.lag,
-        "outbox": state.head - state.published,
-        "sequence": state.head,
-        "backfill": {
-            "done": state.backfill.done,
-            "listed": state.backfill.listed,
-            "total": state.backfill.total,
-        },
-        "resync": None if state.resync is None else {"phase": state.resync.phase, "listed": state.resync.listed},
-        "quota": {"spent": state.quota.spent, "today": state.quota.spent_on(at)},
-        "gaps_due": time(state.due_gaps),
-        "channel_expires_at": time(state.channel.expires_at if state.channel else None),
-    }
