@@ -7,10 +7,12 @@ derived from mailbox, message and type; an update adds the version.
 
 from __future__ import annotations
 
+import hashlib
 import uuid
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -26,7 +28,10 @@ _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "https://cloudevents.io/brainstem")
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One numbered event of one stream. ``provider`` and ``origin`` are empty where no mailbox is behind it."""
+    """One numbered event of one stream. ``provider`` and ``origin`` are empty where no mailbox is behind it.
+
+    ``encoded`` is ``data`` as JSON where its writer had to weigh it, so that publishing need not encode it again.
+    """
 
     id: str
     type: str
@@ -36,11 +41,16 @@ class Event:
     data: Data
     provider: str = ""
     origin: str = ""
+    encoded: bytes = field(default=b"", repr=False, compare=False)
 
     @property
     def subject(self) -> str:
         """``user.{uid}.{type}``."""
         return f"user.{refs.owner(self.stream)}.{self.type}"
+
+    def json(self) -> bytes:
+        """``data`` as compact JSON."""
+        return self.encoded or orjson.dumps(self.data)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +110,7 @@ def segments(stream: str, commit: str, events: Sequence[Event]) -> Iterator[Segm
     batch: list[Event] = []
     weight = 0
     for event in events:
-        size = len(orjson.dumps(event.data)) + 400
+        size = len(event.json()) + 400
         if batch and weight + size > SEGMENT_BYTES:
             yield Segment(stream, commit, tuple(batch))
             batch, weight = [], 0
@@ -112,18 +122,26 @@ def segments(stream: str, commit: str, events: Sequence[Event]) -> Iterator[Segm
 
 def fact_id(mailbox: str, message: str, type_: str, version: str = "") -> str:
     """The id of an event about a message: the same fact has the same id, whoever finds it and however often."""
-    return str(
-        uuid.uuid5(_NAMESPACE, f"{mailbox}|{message}|{type_}|{version}" if version else f"{mailbox}|{message}|{type_}")
-    )
+    return _name_based(f"{mailbox}|{message}|{type_}|{version}" if version else f"{mailbox}|{message}|{type_}")
 
 
 def numbered_id(stream: str, sequence: int) -> str:
     """The id of an event that is no fact about a message: its place in its stream."""
-    return str(uuid.uuid5(_NAMESPACE, f"{stream}#{sequence}"))
+    return _name_based(f"{stream}#{sequence}")
 
 
+def _name_based(name: str) -> str:
+    """A name-based UUID (RFC 9562, version 5): the text of ``uuid.uuid5`` without its object, since every mail has one."""
+    octets = bytearray(hashlib.sha1(_NAMESPACE.bytes + name.encode(), usedforsecurity=False).digest()[:16])
+    octets[6] = octets[6] & 0x0F | 0x50
+    octets[8] = octets[8] & 0x3F | 0x80
+    text = octets.hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+@lru_cache(maxsize=64)
 def iso(time: float) -> str:
-    """A time as events and answers spell it: ISO 8601, UTC, milliseconds."""
+    """A time as events and answers spell it: ISO 8601, UTC, milliseconds. All events of a page have one time."""
     bounded = min(max(time, 0.0), 253_402_300_799.0)
     return datetime.fromtimestamp(bounded, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
@@ -149,7 +167,7 @@ def structured(event: Event) -> dict[str, Any]:
 def bus_message(event: Event) -> BusMessage:
     """The event in Pub/Sub's binary mode; attribute values are strings."""
     return BusMessage(
-        orjson.dumps(event.data),
+        event.json(),
         {
             "ce-specversion": "1.0",
             "ce-id": event.id,

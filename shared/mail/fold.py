@@ -26,6 +26,12 @@ Kind: TypeAlias = Literal["live", "backfill", "resync", "gaps", "notice"]
 COMMIT_BYTES = 2_500_000
 """Documents and segments of one commit, as JSON; encoded for the wire they stay below the port's 3.5 MiB."""
 
+_FRAME_BYTES = 1_500
+"""More than the field names, ids and framing of a document and of its event, without their texts, and its reference."""
+
+_ESCAPED = 6
+"""Bytes that one character can take in JSON."""
+
 MESSAGE_BYTES = 700_000
 """A heavier message would fit no document next to its event: it becomes a gap."""
 
@@ -111,8 +117,12 @@ def fold(mailbox: MailboxState, known: Mapping[str, Doc], work: Work) -> Folded:
 
 
 def fits(message: Message) -> bool:
-    """Whether a message can be stored and told of."""
-    return len(orjson.dumps(mail.present(message, None))) <= MESSAGE_BYTES
+    """Whether a message can be stored and told of; only one that may be too heavy is weighed exactly."""
+    headers, addresses = message.headers, (message.sender, *message.to, *message.cc, *message.bcc)
+    texts = (message.subject, message.snippet, *addresses, *message.labels, *headers, *headers.values())
+    names = (message.id, message.thread_id, message.version, *message.truncated)
+    most = _ESCAPED * len("".join((*texts, *names))) + 4 * len(texts) + 4 * len(names) + _FRAME_BYTES
+    return most <= MESSAGE_BYTES or len(orjson.dumps(mail.present(message, None))) <= MESSAGE_BYTES
 
 
 def _apply(mailbox: MailboxState, work: Work, item: _Item, change: Change) -> None:
@@ -191,40 +201,53 @@ def _distrusted(mailbox: MailboxState, item: _Item) -> bool:
 def _commits(mailbox: MailboxState, known: Mapping[str, Doc], work: Work, items: dict[str, _Item]) -> Iterator[Commit]:
     """Cut the page into commits below their limit; the state of each follows from the one before."""
     state = mailbox
+    head, messages, due_gaps = mailbox.head, mailbox.messages, mailbox.due_gaps
     writes: list[Write] = []
     events: list[Event] = []
     weight = 0
     for id_, item in items.items():
-        if (gap := _gap(state, work, id_, item)) is not None:
+        if (gap := _gap(mailbox, work, id_, item)) is not None:
             writes.append(gap)
-            state = replace(state, due_gaps=_earliest(state.due_gaps, work.at + FIRST_GAP_RETRY))
+            due_gaps = _earliest(due_gaps, work.at + FIRST_GAP_RETRY)
         if item.now is None or item.now == item.before:
             continue
         now = item.now
         if now["state"] == mail.PRESENT and now["announced"] is None:
             now = {**now, "announced": mail.announcement(now["labels"])}
-        event = mail.event_of(state, item.before, now, state.head + 1, work.at)
-        # The event of a deletion carries what the tombstone no longer has, so the two are weighed apart.
-        size = len(orjson.dumps(now)) + (len(orjson.dumps(event.data)) if event else 0) + 1_500
+        event = mail.event_of(mailbox, item.before, now, head + 1, work.at)
+        size = _weight(now, event)
         if weight and weight + size > COMMIT_BYTES:
-            state = _written(state, work.at, events)
+            state = _written(state, work.at, events, head, messages, due_gaps)
             yield _commit(state, writes, events)
             writes, events, weight = [], [], 0
         weight += size
-        writes.append(_write(state, known.get(id_), id_, now))
+        writes.append(_write(mailbox, known.get(id_), id_, now))
         if event is not None:
             events.append(event)
-        counted = _counts(now) - _counts(item.before)
-        state = replace(state, head=state.head + (event is not None), messages=state.messages + counted)
+            head += 1
+        messages += _counts(now) - _counts(item.before)
     for notice in work.notices:
-        state = replace(state, head=state.head + 1)
-        events.append(_notice(state, notice, work.at))
-    if writes or events or work.writes or work.advance(state) != mailbox:
-        yield _commit(work.advance(_written(state, work.at, events)), [*writes, *work.writes], events)
+        head += 1
+        events.append(_notice(mailbox, notice, head, work.at))
+    state = _written(state, work.at, events, head, messages, due_gaps)
+    if writes or events or work.writes or work.advance(mailbox) != mailbox:
+        yield _commit(work.advance(state), [*writes, *work.writes], events)
 
 
-def _write(state: MailboxState, doc: Doc | None, id_: str, now: Data) -> Write:
-    ref = refs.message(state.id, id_)
+def _weight(now: Data, event: Event | None) -> int:
+    """At least what a document and its event weigh as JSON; the exact sum would take encoding the document, too.
+
+    The event of a message that is there has all the texts of its document but the version, under longer names. That of
+    a deletion has what the tombstone has lost.
+    """
+    told = len(event.json()) if event else 0
+    if event is None or now["state"] != mail.PRESENT:
+        return len(orjson.dumps(now)) + told + _FRAME_BYTES
+    return 2 * told + _ESCAPED * len(now["version"]) + _FRAME_BYTES
+
+
+def _write(mailbox: MailboxState, doc: Doc | None, id_: str, now: Data) -> Write:
+    ref = refs.message(mailbox.id, id_)
     if doc is None:
         return Create(ref, now)
     return Update(ref, {name: value for name, value in now.items() if doc.data.get(name) != value}, doc.version)
@@ -234,12 +257,12 @@ def _counts(data: Data | None) -> int:
     return int(data is not None and data["state"] == mail.PRESENT)
 
 
-def _gap(state: MailboxState, work: Work, id_: str, item: _Item) -> Put | None:
+def _gap(mailbox: MailboxState, work: Work, id_: str, item: _Item) -> Put | None:
     """The record of a message that could not be read; the chain of gaps keeps its own."""
     if item.trouble is None or work.kind == "gaps" or (item.now is not None and item.now["state"] == mail.TOMBSTONE):
         return None
     return Put(
-        refs.gap(state.id, id_),
+        refs.gap(mailbox.id, id_),
         {
             "id": id_,
             "reason": item.trouble[:500],
@@ -251,16 +274,18 @@ def _gap(state: MailboxState, work: Work, id_: str, item: _Item) -> Put | None:
     )
 
 
-def _notice(state: MailboxState, notice: Notice, at: float) -> Event:
-    id_ = numbered_id(state.id, state.head)
-    data = {"provider": state.provider, "inbox_id": state.id, "user_id": state.uid, **notice.data}
-    return Event(id_, notice.type, state.id, state.head, at, data, state.provider)
+def _notice(mailbox: MailboxState, notice: Notice, sequence: int, at: float) -> Event:
+    id_ = numbered_id(mailbox.id, sequence)
+    data = {"provider": mailbox.provider, "inbox_id": mailbox.id, "user_id": mailbox.uid, **notice.data}
+    return Event(id_, notice.type, mailbox.id, sequence, at, data, mailbox.provider)
 
 
-def _written(state: MailboxState, at: float, events: list[Event]) -> MailboxState:
+def _written(
+    state: MailboxState, at: float, events: list[Event], head: int, messages: int, due_gaps: float | None
+) -> MailboxState:
     """What every commit leaves behind in the mailbox, whatever else was in it."""
     due = _earliest(state.due_outbox, at + OUTBOX_DEADLINE) if events else state.due_outbox
-    return replace(state, updated_at=at, due_outbox=due)
+    return replace(state, updated_at=at, head=head, messages=messages, due_gaps=due_gaps, due_outbox=due)
 
 
 def _commit(state: MailboxState, writes: list[Write], events: list[Event]) -> Commit:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import orjson
+
 from shared import refs
 from shared.events.envelope import Event, fact_id, iso
 from shared.events.types import DELETED, RECEIVED, SENT, UPDATED
@@ -141,4 +143,4 @@ def _event(
         body["changed"] = changed
     if data["truncated"]:
         body["truncated"] = cut_fields(data)
-    return Event(id_, type_, mailbox.id, sequence, at, body, mailbox.provider, origin)
+    return Event(id_, type_, mailbox.id, sequence, at, body, mailbox.provider, origin, orjson.dumps(body))

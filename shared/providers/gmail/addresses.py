@@ -33,28 +33,33 @@ def bare(value: str) -> list[str]:
     ``"Doe, Jo" <jo@x.org>, team: a@x.org, b@x.org;`` gives ``jo@x.org``, ``a@x.org``, ``b@x.org``. Something without an
     ``@`` counts as an address only in angle brackets, or as a single word where nothing in the value has one (``root``).
     """
-    reader = _Reader(value)
-    return reader.addresses or reader.words
+    addresses: list[str] = []
+    reader: _Reader | None = None
+    position, end = 0, len(value)
+    while position < end:
+        if ordinary := _ORDINARY.match(value, position):
+            addresses.append(ordinary[1] or ordinary[2])
+            position = ordinary.end()
+        else:
+            reader = reader or _Reader(value, addresses)
+            position = reader.member(position)
+    return addresses or (reader.words if reader else [])
 
 
 class _Reader:
-    """Walks a value once; quotes and brackets that never close are skipped as if they were not there."""
+    """Reads the members of a value that are out of the ordinary, each into ``addresses`` or ``words``.
 
-    def __init__(self, value: str) -> None:
-        self.addresses: list[str] = []
+    Quotes and comments that never close are skipped as if they were not there, from the first such one on.
+    """
+
+    def __init__(self, value: str, addresses: list[str]) -> None:
+        self.addresses = addresses
         self.words: list[str] = []
         self._value = value
         self._quotes = self._comments = True
-        position, end = 0, len(value)
-        while position < end:
-            if ordinary := _ORDINARY.match(value, position):
-                self.addresses.append(ordinary[1] or ordinary[2])
-                position = ordinary.end()
-            else:
-                position = self._member(position)
 
-    def _member(self, position: int) -> int:
-        """Read one member that is out of the ordinary, and answer where the next one starts."""
+    def member(self, position: int) -> int:
+        """Read one member, and answer where the next one starts."""
         value, end = self._value, len(self._value)
         tokens: list[str] = []
         found = False

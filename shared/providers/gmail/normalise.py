@@ -105,6 +105,8 @@ def _fields(payload: object, allowed: Mapping[str, str]) -> dict[str, list[str]]
 
 
 def _decoded(key: str, values: list[str]) -> list[str]:
+    if len(values) == 1 and "=?" not in values[0]:
+        return values
     return [
         words.decode(value, quote=key in _ADDRESSES, enough=MAX_HEADER) if "=?" in value else value for value in values
     ]

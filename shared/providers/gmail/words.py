@@ -12,14 +12,14 @@ import encodings.aliases
 import re
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 from shared.providers.gmail.text import clean
 
 _START = re.compile(r"=\?([^?\s]{1,64})\?([bBqQ])\?")
 _HEX = re.compile(rb"(?:=[0-9A-Fa-f]{2})++")
-_NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/]")
+_NOT_BASE64 = bytes(set(range(256)) - set(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"))
 _LINEAR_SPACE = " \t\r\n"  # RFC 5322's white space; a no-break space between two encoded words is text
 _SPECIALS = frozenset('()<>@,:;.[]"\\')
 
@@ -38,8 +38,7 @@ _MEANT = {"ascii": "utf_8", "latin_1": "cp1252", "gb2312": "gb18030", "gbk": "gb
           "euc_kr": "cp949", "big5": "big5hkscs"}  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class _Word:
+class _Word(NamedTuple):
     charset: str
     octets: bytes
 
@@ -75,13 +74,15 @@ def decode(value: str, *, quote: bool = False, enough: int = sys.maxsize) -> str
 
 def _pieces(value: str) -> Iterator[str | _Word]:
     position = 0
-    while start := _START.search(value, position):
-        end = value.find("?=", start.end())
+    while found := _START.search(value, position):
+        start, payload = found.span()
+        end = value.find("?=", payload)
         if end < 0:
             break  # no encoded word can end from here on
-        if start.start() > position:
-            yield value[position : start.start()]
-        yield _Word(_charset(start[1]), _octets(start[2], value[start.end() : end]))
+        if start > position:
+            yield value[position:start]
+        charset, encoding = found.groups()
+        yield _Word(_charset(charset), _octets(encoding, value[payload:end]))
         position = end + 2
     if position < len(value):
         yield value[position:]
@@ -117,7 +118,7 @@ def _octets(encoding: str, payload: str) -> bytes:
     raw = clean(payload).encode()
     if encoding in "qQ":
         return _HEX.sub(_bytes, raw.replace(b"_", b" "))
-    digits = _NOT_BASE64.sub(b"", raw)
+    digits = raw.translate(None, _NOT_BASE64)
     usable = digits[: len(digits) - (len(digits) % 4 == 1)]  # one digit too many holds no whole byte
     return binascii.a2b_base64(usable + b"=" * (-len(usable) % 4))
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import uuid
 from dataclasses import replace
 from typing import Any
 
+import orjson
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared import refs
 from shared.adapters.embedded.clock import VirtualClock
+from shared.events.envelope import bus_message, fact_id, numbered_id, segment_of
 from shared.mail import fold as fold_module
 from shared.mail.fold import Work, fold
 from shared.mail.state import Backfill, MailboxState, difference
@@ -192,6 +195,45 @@ def test_only_the_last_commit_of_a_page_moves_the_cursor_and_it_has_all_the_data
     assert len(stored.messages()) == count
     for before, after in zip([FOLLOWED, *[commit.state for commit in commits]], commits, strict=False):
         assert len(after.segments) <= 1 or sum(len(s.events) for s in after.segments) == after.state.head - before.head
+
+
+texts = st.text(max_size=30) | st.sampled_from(["\x1f" * 200, '"' * 300, "日" * 300])
+several = st.lists(texts, max_size=3).map(tuple)
+mails = st.builds(
+    Message, texts, texts, st.integers(0, 10**64).map(str), several, st.floats(-1e9, 1e12), texts, texts, several, several,
+    several, texts, st.dictionaries(texts, texts, max_size=3), st.just(()) | st.just(("subject", "snippet")),
+)  # fmt: skip
+
+
+@settings(max_examples=60)
+@given(st.lists(mails, min_size=2, max_size=8, unique_by=lambda mail: mail.id), st.integers(1, 9_000))
+def test_the_messages_and_events_of_one_commit_never_weigh_more_than_its_limit(messages, limit):
+    whole, fold_module.COMMIT_BYTES = fold_module.COMMIT_BYTES, limit
+    try:
+        stored = Stored(FOLLOWED)
+        commits = stored.take(Work("live", AT, tuple(Upsert(message) for message in messages)))
+        commits += stored.take(Work("live", AT, tuple(Deleted(message.id, str(10**65)) for message in messages)))
+    finally:
+        fold_module.COMMIT_BYTES = whole
+    for commit in commits:
+        told = [write for write in commit.writes if "/messages/" in write.ref]
+        assert len(told) == 1 or sum(len(orjson.dumps(write.data)) for write in commit.writes) <= limit
+
+
+@given(mails)
+def test_an_event_is_on_the_bus_as_it_is_in_the_log(message):
+    stored = Stored(FOLLOWED)
+    for commit in stored.take(Work("live", AT, (Upsert(message),))):
+        for segment in commit.segments:
+            read = segment_of(orjson.loads(orjson.dumps(segment.create().data)))
+            assert [bus_message(event) for event in segment.events] == [bus_message(event) for event in read.events]
+
+
+def test_the_id_of_a_fact_is_a_name_based_uuid():
+    namespace = uuid.uuid5(uuid.NAMESPACE_URL, "https://cloudevents.io/brainstem")
+    for message in ("m1", "é", ""):
+        assert fact_id("u:p:G", message, "t") == str(uuid.uuid5(namespace, f"u:p:G|{message}|t"))
+    assert numbered_id("u:app", 7) == str(uuid.uuid5(namespace, "u:app#7"))
 
 
 @given(lives, st.integers(1, 9), st.integers(0, 40), st.booleans())
