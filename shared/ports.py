@@ -21,7 +21,10 @@ MAX_COMMIT_BYTES = 3_670_016
 """What one commit may weigh, 3.5 MiB of compact JSON; a heavier one raises ``TooLarge`` and changes nothing."""
 
 MAX_DOCUMENT_BYTES = 900_000
-"""What one document may weigh as compact JSON; a heavier one raises ``TooLarge`` and changes nothing."""
+"""What one document may weigh as compact JSON; a heavier one raises ``TooLarge`` and changes nothing.
+
+An Update weighs what it brings. That the document as a whole has outgrown the limit, a store may notice only at 1 MiB.
+"""
 
 
 @dataclass(frozen=True, slots=True)

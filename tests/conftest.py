@@ -1,4 +1,7 @@
-"""What holds for every test: no test but those of the laptop's pipeline opens a socket, and no verdict depends on speed."""
+"""What holds for every test: sockets only over loopback and only where a test needs them, and no verdict on speed.
+
+The run owns the emulators that its tests start, and names at its end every test that was skipped.
+"""
 
 from __future__ import annotations
 
@@ -9,16 +12,41 @@ import pytest
 import pytest_socket
 from hypothesis import settings
 
+from infra.local import emulators
+
 settings.register_profile("steady", deadline=None)
 settings.load_profile("steady")
 
 _TESTS = Path(__file__).parent
+_RUN = pytest.StashKey[Path | None]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[_RUN] = emulators.own_run()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    folder = config.stash.get(_RUN, None)
+    if folder:
+        emulators.end_run(folder)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Iterator[None]:
+    """Below everything else, so that nobody overlooks what was not tested."""
+    yield
+    skipped = terminalreporter.stats.get("skipped", [])
+    if skipped:
+        terminalreporter.section("not tested here", sep="-", yellow=True)
+        for report in skipped:
+            reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else ""
+            terminalreporter.line(f"{report.nodeid}  {reason.removeprefix('Skipped: ')}")
 
 
 @pytest.fixture(autouse=True)
 def _no_sockets(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Only ``tests/pipeline`` talks over loopback; everything else is in one process."""
-    if request.path.is_relative_to(_TESTS / "pipeline"):
+    """Only ``tests/pipeline`` and tests on emulators talk over loopback; everything else is in one process."""
+    if request.path.is_relative_to(_TESTS / "pipeline") or request.node.get_closest_marker("emulators"):
         pytest_socket.socket_allow_hosts(["127.0.0.1", "localhost", "::1"], allow_unix_socket=True)
     else:
         pytest_socket.disable_socket(allow_unix_socket=True)

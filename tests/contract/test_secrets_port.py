@@ -28,10 +28,17 @@ def test_names_are_told_apart(world: World) -> None:
     assert (world.secrets.get("one"), world.secrets.get("two")) == (b"1", b"2")
 
 
-@pytest.mark.parametrize("value", [b"", b"\x00\xff\n", b"x" * 60_000])
+@pytest.mark.parametrize("value", [b"\x00", b"\x00\xff\n", b"x" * 60_000])
 def test_any_bytes_come_back_as_they_were(world: World, value: bytes) -> None:
     world.secrets.add("name", value)
     assert world.secrets.get("name") == value
+
+
+def test_nothing_is_no_secret(world: World) -> None:
+    with pytest.raises(ValueError, match="empty"):
+        world.secrets.add("name", b"")
+    with pytest.raises(NotFound):
+        world.secrets.get("name")
 
 
 def test_an_unknown_name_is_not_found(world: World) -> None:

@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 
-from shared.errors import Conflict, TooLarge
+from shared.errors import Conflict, TooLarge, Unknown
 from shared.ports import (
     MAX_COMMIT_BYTES,
     MAX_DOCUMENT_BYTES,
     Check,
     Create,
     Delete,
+    Doc,
     Put,
     Store,
     Update,
@@ -274,7 +275,7 @@ def test_a_document_may_weigh_its_limit_and_no_byte_more(store: Store) -> None:
 def test_an_update_cannot_grow_a_document_over_its_limit(store: Store) -> None:
     version = seed(store, **padded(MAX_DOCUMENT_BYTES - 10))
     with pytest.raises(TooLarge):
-        store.commit([Put("users/w", {}), Update("users/u", {"more": "than ten bytes"}, version)])
+        store.commit([Put("users/w", {}), Update("users/u", {"more": "x" * 200_000}, version)])
     assert read(store, "users/w") is None
     assert store.get(["users/u"])["users/u"].version == version
 
@@ -340,17 +341,26 @@ def test_of_racing_creates_one_wins_and_its_whole_commit_is_there(store: Store) 
     assert list(store.get([f"users/u/events/{who}" for who in range(4)])) == [f"users/u/events/{won[0]}"]
 
 
-def test_a_batched_read_never_sees_half_a_commit(store: Store) -> None:
+def test_a_commit_whose_answer_is_lost_is_unknown_not_a_conflict_with_itself(world: World, store: Store) -> None:
+    version = seed(store, "users/old", a=1)
+    with world.losing_answers(), pytest.raises(Unknown):
+        store.commit([Create("users/new", {}), Update("users/old", {"a": 2}, version)])
+    found = store.get(["users/new", "users/old"])
+    assert {ref: doc.data for ref, doc in found.items()} == {"users/new": {}, "users/old": {"a": 2}}
+    with pytest.raises(Conflict):
+        store.commit([Create("users/new", {})])
+
+
+def test_nothing_can_be_committed_on_a_read_of_half_a_commit(world: World, store: Store) -> None:
     store.commit([Put("users/a", {"n": 0}), Put("users/b", {"n": 0})])
-    torn: list[tuple[int, int]] = []
+    torn: list[list[Doc]] = []
     finished = threading.Event()
 
     def look() -> None:
         while not finished.is_set():
             found = store.get(["users/a", "users/b"])
-            pair = (found["users/a"].data["n"], found["users/b"].data["n"])
-            if pair[0] != pair[1]:
-                torn.append(pair)
+            if found["users/a"].data["n"] != found["users/b"].data["n"]:
+                torn.append(list(found.values()))
 
     reader = threading.Thread(target=look)
     reader.start()
@@ -358,4 +368,7 @@ def test_a_batched_read_never_sees_half_a_commit(store: Store) -> None:
         store.commit([Put("users/a", {"n": n}), Put("users/b", {"n": n})])
     finished.set()
     reader.join()
-    assert torn == []
+    assert not (world.reads_are_snapshots and torn)
+    for docs in torn:
+        with pytest.raises(Conflict):
+            store.commit([Check(doc.ref, doc.version) for doc in docs])

@@ -6,13 +6,17 @@ A world can be reached from another process through its ``address``, a string th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
+from unittest.mock import patch
 
 import orjson
 
+from shared.adapters.embedded import database
 from shared.adapters.embedded.bus import EmbeddedBus
 from shared.adapters.embedded.clock import VirtualClock
 from shared.adapters.embedded.database import Database
@@ -47,16 +51,21 @@ class World(Protocol):
     tasks: Tasks
     secrets: Secrets
     address: str
+    reads_are_snapshots: bool  # whether one batched read sees one moment: Firestore's do, its emulator's do not
+    gives_up_in_order: bool  # whether ordered subscriptions give up and go on: Pub/Sub's do, its emulator's get stuck
 
     @property
     def clock(self) -> Clock:
         """The clock that the adapters read."""
 
+    def bus_time(self) -> float:
+        """What the bus takes for the time: where it is not ours, it does not follow our clock."""
+
     def store(self, shapes: Iterable[Shape] = ()) -> Store:
         """The world's one store, answering these shapes."""
 
-    def subscribe(self, name: str, topic: str, *, dead_letter_topic: str | None = None) -> None:
-        """Push a topic to ``/name``, in order, retried after 1, 2, 4, 4, ... seconds, given up after 5 failures."""
+    def subscribe(self, name: str, topic: str, *, ordered: bool = True, dead_letter_topic: str | None = None) -> None:
+        """Push a topic to ``/name``, by key in order, again after 1, 2, 4, 4, ... seconds, given up after 5 failures."""
 
     def advance(self, seconds: float) -> None:
         """Let time pass."""
@@ -66,6 +75,9 @@ class World(Protocol):
 
     def together(self) -> list[Call]:
         """What would be in flight at once if no endpoint answered; all of it is answered 200 afterwards."""
+
+    def losing_answers(self) -> AbstractContextManager[None]:
+        """Within it commits are applied, and their answers do not arrive."""
 
     def close(self) -> None: ...
 
@@ -85,6 +97,9 @@ def run(world: World, answer: Answer) -> list[Call]:
 
 
 class EmbeddedWorld:
+    reads_are_snapshots = True
+    gives_up_in_order = True
+
     def __init__(self, folder: Path) -> None:
         self.address = str(folder)
         self.clock = VirtualClock()
@@ -95,10 +110,13 @@ class EmbeddedWorld:
         self.tasks: Tasks = self._tasks
         self.secrets: Secrets = EmbeddedSecrets(folder / "secrets")
 
+    def bus_time(self) -> float:
+        return self.clock.now()
+
     def store(self, shapes: Iterable[Shape] = ()) -> Store:
         return EmbeddedStore(self._database, shapes)
 
-    def subscribe(self, name: str, topic: str, *, dead_letter_topic: str | None = None) -> None:
+    def subscribe(self, name: str, topic: str, *, ordered: bool = True, dead_letter_topic: str | None = None) -> None:
         self._bus.subscribe(
             Subscription(
                 name,
@@ -107,6 +125,7 @@ class EmbeddedWorld:
                 min_backoff=1,
                 max_backoff=4,
                 max_attempts=5,
+                ordered=ordered,
                 dead_letter_topic=dead_letter_topic,
             )
         )
@@ -129,11 +148,45 @@ class EmbeddedWorld:
         self._bus.settle_all([(delivery, 200) for delivery in pushes])
         return [Call(one.target, one.headers, orjson.loads(one.body)) for one in (*tasks, *pushes)]
 
+    @contextmanager
+    def losing_answers(self) -> Iterator[None]:
+        commit = database._commit
+
+        def lost(own: Any) -> None:
+            own.raw, raw = _Deaf(own.raw), own.raw
+            try:
+                commit(own)
+            finally:
+                own.raw = raw
+
+        with patch.object(database, "_commit", lost):
+            yield
+
     def close(self) -> None:
         self._database.close()
 
 
-WORLDS: dict[str, Callable[[Path], World]] = {"embedded": EmbeddedWorld}
+class _Deaf:
+    """A connection to a disk that fails just after it has written."""
+
+    def __init__(self, raw: sqlite3.Connection) -> None:
+        self._raw = raw
+        self.in_transaction = False
+
+    def execute(self, statement: str) -> None:
+        self._raw.execute(statement)
+        error = sqlite3.OperationalError("disk I/O error")
+        error.sqlite_errorcode = sqlite3.SQLITE_IOERR_FSYNC
+        raise error
+
+
+def _cloud(folder: Path) -> World:
+    from tests.contract.cloud_world import CloudWorld  # Google's libraries, only where they are asked for
+
+    return CloudWorld(folder)
+
+
+WORLDS: dict[str, Callable[[Path], World]] = {"embedded": EmbeddedWorld, "cloud": _cloud}
 
 
 def reach(kind: str, address: str) -> World:

@@ -18,7 +18,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from shared.adapters.embedded import documents
+from shared.adapters import documents
 from shared.ports import Doc, Query, Scalar, Shape
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")

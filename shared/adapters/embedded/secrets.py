@@ -35,6 +35,8 @@ class EmbeddedSecrets:
     def add(self, name: str, value: bytes) -> str:
         """Add a version and answer its id; durable on return. Raises ``Retry``; ``ValueError``."""
         folder = self._of(name)
+        if not value:
+            raise ValueError("A secret is not empty.")
         with _translated():
             _private(folder)
             draft = folder / f"draft-{os.getpid()}-{threading.get_ident()}"

@@ -9,9 +9,10 @@ from typing import TypeAlias
 
 import orjson
 
-from shared.adapters.embedded import documents, queries
+from shared.adapters import documents
+from shared.adapters.documents import Row
+from shared.adapters.embedded import queries
 from shared.adapters.embedded.database import Database, increase
-from shared.adapters.embedded.documents import Row
 from shared.errors import Conflict, TooLarge
 from shared.ports import MAX_COMMIT_BYTES, Check, Create, Data, Delete, Doc, Put, Query, Shape, Update, Write
 

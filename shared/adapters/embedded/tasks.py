@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from shared.adapters.embedded import documents
+from shared.adapters import documents
 from shared.adapters.embedded.database import Database
 from shared.adapters.embedded.delivery import KEEP_DEAD_SECONDS, NO_ANSWER, Delivery, backoff
 from shared.errors import Retry, Unknown

@@ -186,3 +186,15 @@ def test_a_full_disk_refuses_the_whole_publish(bus: EmbeddedBus, database: Datab
     with pytest.raises(StorageFull):
         publish(bus, "small", "x" * 500_000)
     assert bus.backlog("sub") == 0
+
+
+@pytest.mark.parametrize("status", [203, 205, 206, 299])
+def test_only_the_statuses_that_pubsub_names_acknowledge(bus: EmbeddedBus, status: int) -> None:
+    publish(bus, "a")
+    bus.settle(bus.claim(1)[0], status)
+    assert bus.backlog("sub") == 1
+
+
+def test_messages_without_a_key_are_all_out_at_once(bus: EmbeddedBus) -> None:
+    publish(bus, "1", "2", "3", key="")
+    assert len(bus.claim(10)) == 3

@@ -12,8 +12,8 @@ from shared import queries as product
 from shared.adapters.embedded import queries
 from shared.adapters.embedded.database import Database
 from shared.adapters.embedded.store import EmbeddedStore
-from shared.errors import StorageFull
-from shared.ports import Create, Doc, Put, Query, Range, Shape
+from shared.errors import StorageFull, TooLarge
+from shared.ports import MAX_DOCUMENT_BYTES, Create, Doc, Put, Query, Range, Shape, Update
 
 SHAPES = [
     Shape("boxes", scoped=True),
@@ -96,3 +96,12 @@ def test_what_was_committed_is_there_when_the_file_is_opened_again(tmp_path: Pat
     assert found == [Doc("users/u/boxes/a", {"n": 1, "f": 1}, str(version))]
     again.close()
     database.close()
+
+
+def test_an_update_cannot_grow_a_document_by_one_byte_over_its_limit(database: Database) -> None:
+    store = EmbeddedStore(database, [])
+    version = store.commit([Create("users/u", {"x": "x" * (MAX_DOCUMENT_BYTES - len('{"x":"","y":1}'))})])[0] or ""
+    with pytest.raises(TooLarge):
+        store.commit([Put("users/w", {}), Update("users/u", {"y": 10}, version)])
+    assert list(store.get(["users/u", "users/w"])) == ["users/u"]
+    store.commit([Update("users/u", {"y": 1}, version)])

@@ -1,4 +1,4 @@
-"""What may be written as a document, its JSON, and how a reference splits into the columns of a row."""
+"""What may be written as a document, its JSON, and how a reference splits: the rules that all stores share."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ MAX_SEGMENT_BYTES = 1500
 Row: TypeAlias = tuple[str, str, str]
 """Parent (``users/u``, empty at the root), group (``mailboxes``), key (``m``)."""
 
+_TEXT = frozenset({str})
 _FORBIDDEN = re.compile(r"[\x00-\x1f]")
 
 
@@ -76,12 +77,17 @@ def _check(value: Any, depth: int) -> None:
     elif type(value) is dict or type(value) is list:
         if depth > MAX_DEPTH:
             raise ValueError("A document is nested too deeply.")
-        if type(value) is dict and not all(isinstance(name, str) for name in value):
+        if type(value) is dict and not _has_text_keys(value):
             raise ValueError("A document has a key that is not a string.")
         for item in value.values() if type(value) is dict else value:
-            _check(item, depth + 1)
+            if type(item) is not str:  # most are, and a call costs more than the question
+                _check(item, depth + 1)
     else:
         raise ValueError(f"A document cannot hold a {type(value).__name__}.")
+
+
+def _has_text_keys(value: dict[Any, Any]) -> bool:
+    return _TEXT.issuperset(map(type, value)) or all(isinstance(name, str) for name in value)
 
 
 def _is_segment(text: str) -> bool:
