@@ -22,8 +22,21 @@ def _setting(env: str, default: Any, meaning: str) -> Any:
 class Settings:
     """The settings of one process; ``Settings.from_env()`` reads them."""
 
-    backend: str = _setting("BACKEND", "embedded", "Which adapters to use: `embedded`.")
+    backend: str = _setting("BACKEND", "embedded", "Which adapters to use: `embedded`, `cloud` or `emulators`.")
     data_dir: str = _setting("DATA_DIR", ".data", "Folder of the embedded store, queue, bus and secrets.")
+    cloud_project: str = _setting(
+        "GOOGLE_CLOUD_PROJECT", "", "The Google Cloud project whose services the `cloud` adapters use."
+    )
+    cloud_location: str = _setting("CLOUD_LOCATION", "", "Where the project's task queues are, such as `europe-west1`.")
+    firestore_emulator_host: str = _setting(
+        "FIRESTORE_EMULATOR_HOST", "", "`host:port` of a Firestore emulator to use in place of the real one."
+    )
+    pubsub_emulator_host: str = _setting(
+        "PUBSUB_EMULATOR_HOST", "", "`host:port` of a Pub/Sub emulator to use in place of the real one."
+    )
+    tasks_target_url: str = _setting(
+        "TASKS_TARGET_URL", "", "Where Cloud Tasks calls `/sync`; not needed where the queue has a target of its own."
+    )
     version: str = _setting("BRAINSTEM_VERSION", "0.1.0", "The version that `/health` and error envelopes report.")
     jwt_issuer: str = _setting("JWT_ISSUER", "", "The only accepted `iss` of access tokens.")
     jwt_audience: str = _setting("JWT_AUDIENCE", "brainstem", "The only accepted `aud` of access tokens.")

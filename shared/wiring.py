@@ -24,9 +24,11 @@ from shared.events.consume import Harness
 from shared.events.push import pushed
 from shared.events.senders import NAME, SenderCounts, Senders
 from shared.events.streams import UserStreams
+from shared.http import errors
 from shared.http.app import as_function
 from shared.http.triggers import create_trigger
 from shared.mail.context import Context
+from shared.mail.tasks import QUEUE
 from shared.observability import logs
 from shared.ports import Bus, Clock, Secrets, Store, Tasks
 from shared.providers.base import MailProvider
@@ -208,7 +210,9 @@ class Brainstem:
 
     @cached_property
     def _grants(self) -> Grants:
-        return Grants(self.store, Vault(self.keys, self.secrets, self.clock), self.clock)
+        # Where functions may read secrets and not write them, whoever deploys has made the vault key.
+        vault = Vault(self.keys, self.secrets, self.clock, may_create=self.settings.backend != "cloud")
+        return Grants(self.store, vault, self.clock)
 
     def _context(self, providers: Mapping[str, MailProvider]) -> Context:
         page = self.settings.page_size
@@ -254,13 +258,27 @@ class _Rebuild:
     stream: str
 
 
+def answer(function: str, request: Request) -> Response:
+    """What a function of this process answers; a process whose settings are wrong says so, to every request."""
+    try:
+        handle: Handler = getattr(from_env(), function)
+    except ConfigurationError as error:
+        from shared.adapters.embedded.clock import SystemClock
+
+        clock, unset = SystemClock(), Settings()
+        logs.configure(clock, unset.log_level)
+        return errors.answer(error, now=clock.now(), version=unset.version)
+    return handle(request)
+
+
 @cache
 def from_env() -> Brainstem:
     """The functions as the environment configures them, once per process. Raises ``ConfigurationError``."""
     settings = Settings.from_env()
-    if settings.backend != "embedded":
-        raise ConfigurationError("BACKEND must be `embedded`.")
-    ports = embedded(settings)
+    sets = {"embedded": embedded, "cloud": cloud, "emulators": emulators}
+    if settings.backend not in sets:
+        raise ConfigurationError(f"BACKEND must be one of {', '.join(sets)}.")
+    ports = sets[settings.backend](settings)
     logs.configure(ports.clock, settings.log_level)
     return Brainstem(settings, ports)
 
@@ -283,10 +301,50 @@ def embedded(settings: Settings, clock: Clock | None = None, synchronous: str = 
         store=EmbeddedStore(database, queries.SHAPES),
         keys=EmbeddedStore(keys, ()),
         bus=EmbeddedBus(database, clock),
-        tasks=EmbeddedTasks(database, clock, {"sync": QueueConfig(max_concurrent=32)}),
+        tasks=EmbeddedTasks(database, clock, {QUEUE: QueueConfig(max_concurrent=32)}),
         secrets=EmbeddedSecrets(folder / "secrets"),
         clock=clock,
     )
+
+
+def cloud(settings: Settings) -> Ports:
+    """The adapters on Google Cloud. Raises ``ConfigurationError`` without a project, a location or credentials."""
+    from shared.adapters.cloud.secrets import CloudSecrets
+    from shared.adapters.cloud.tasks import CloudTasks
+    from shared.adapters.embedded.clock import SystemClock
+
+    clock = SystemClock()
+    store, keys, bus = _firestore_and_pubsub(settings, clock)
+    if not settings.cloud_location:
+        raise ConfigurationError("CLOUD_LOCATION must say where the task queues are, such as europe-west1.")
+    project = settings.cloud_project
+    tasks = CloudTasks(project, settings.cloud_location, (QUEUE,), settings.tasks_target_url)
+    return Ports(store, keys, bus, tasks, CloudSecrets(project, clock), clock)
+
+
+def emulators(settings: Settings) -> Ports:
+    """The cloud's store and bus on Google's emulators; queue and secrets, of which there are none, in the folder."""
+    if not settings.firestore_emulator_host or not settings.pubsub_emulator_host:
+        raise ConfigurationError("BACKEND=emulators needs FIRESTORE_EMULATOR_HOST and PUBSUB_EMULATOR_HOST.")
+    local = embedded(settings)
+    store, keys, bus = _firestore_and_pubsub(settings, local.clock)
+    return dataclasses.replace(local, store=store, keys=keys, bus=bus)
+
+
+def _firestore_and_pubsub(settings: Settings, clock: Clock) -> tuple[Store, Store, Bus]:
+    """Store, store of keys and bus: Google's, or those of the emulators that the settings name."""
+    from shared.adapters.cloud.bus import CloudBus
+    from shared.adapters.cloud.connect import plain_channel, project_id
+    from shared.adapters.cloud.store import CloudStore
+
+    project, firestore, pubsub = (
+        project_id(settings.cloud_project), settings.firestore_emulator_host, settings.pubsub_emulator_host
+    )  # fmt: skip
+    channel = plain_channel(firestore, "FIRESTORE_EMULATOR_HOST") if firestore else None
+    store = CloudStore(project, queries.SHAPES, clock, channel)
+    keys = CloudStore(project, (), clock, channel, database="keys")
+    bus = CloudBus(project, plain_channel(pubsub, "PUBSUB_EMULATOR_HOST") if pubsub else None)
+    return store, keys, bus
 
 
 def _converted(body: Any, into: type[Any]) -> Any:

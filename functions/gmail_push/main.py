@@ -12,4 +12,4 @@ from shared import wiring
 @functions_framework.http
 def gmail_push(request: flask.Request) -> ResponseReturnValue:
     """Hand the request to the wired use case."""
-    return wiring.from_env().gmail_push(request)
+    return wiring.answer("gmail_push", request)

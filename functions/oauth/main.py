@@ -12,4 +12,4 @@ from shared import wiring
 @functions_framework.http
 def oauth(request: flask.Request) -> ResponseReturnValue:
     """Hand the request to the wired use case."""
-    return wiring.from_env().oauth(request)
+    return wiring.answer("oauth", request)

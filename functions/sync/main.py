@@ -12,4 +12,4 @@ from shared import wiring
 @functions_framework.http
 def sync(request: flask.Request) -> ResponseReturnValue:
     """Hand the request to the wired use case."""
-    return wiring.from_env().sync(request)
+    return wiring.answer("sync", request)
