@@ -1,0 +1,1 @@
+"""What has to exist in a Google Cloud project before the functions can run there."""

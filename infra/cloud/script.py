@@ -1,0 +1,144 @@
+"""``python -m infra.cloud.script``: the commands of a deployment, printed as a bash script for people without Terraform.
+
+Nothing is run here. ``infra/deploy.sh`` runs all parts in turn; ``cloudbuild.yaml`` runs ``services`` alone, which changes
+code and leaves settings, callers and permissions as they are.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shlex
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
+
+from infra.cloud.project import Command, Place, prepare
+from infra.cloud.services import NUMBER, connect, deploy, url
+from infra.local.catalogue import Function, load
+from shared.settings import Settings
+
+PARTS = ("project", "services", "triggers")
+DECIDED = frozenset(
+    {
+        "BACKEND", "DATA_DIR", "GOOGLE_CLOUD_PROJECT", "CLOUD_LOCATION", "FIRESTORE_EMULATOR_HOST", "PUBSUB_EMULATOR_HOST",
+        "TASKS_TARGET_URL", "GOOGLE_CLIENT_SECRET",
+    }
+)  # fmt: skip
+"""Settings that nobody chooses in the cloud; the client's secret goes to Secret Manager."""
+
+_PREAMBLE = """\
+#!/usr/bin/env bash
+# Printed by `python -m infra.cloud.script`. Each step may be repeated.
+set -euo pipefail
+export CLOUDSDK_CORE_DISABLE_PROMPTS=1
+export CLOUDSDK_CORE_PROJECT={project}
+total={total}
+step=0
+
+say() {{ step=$((step + 1)); printf '[%d/%d] %s\\n' "$step" "$total" "$1" >&2; }}
+
+# run: any failure ends the script. make: that the thing exists already is success.
+run() {{ say "$1"; shift; gcloud "$@" >/dev/null; }}
+make() {{
+  local said
+  say "$1"; shift
+  if ! said=$(gcloud "$@" 2>&1 >/dev/null); then
+    grep -qiE 'already[ _]exists' <<<"$said" || {{ printf '%s\\n' "$said" >&2; return 1; }}
+    printf '        is there already\\n' >&2
+  fi
+}}
+"""
+_NUMBER = "number=$(gcloud projects describe {project} --format='value(projectNumber)')\n"
+_SECRETS = """\
+# The vault's key is made once, here, and never leaves this pipe.
+if [[ -z $(gcloud secrets versions list vault-key --limit=1 --format='value(name)') ]]; then
+  head -c 32 /dev/urandom | gcloud secrets versions add vault-key --data-file=- >/dev/null
+fi
+if [[ -n ${GOOGLE_CLIENT_SECRET:-} ]]; then
+  printf %s "$GOOGLE_CLIENT_SECRET" | gcloud secrets versions add google-client-secret --data-file=- >/dev/null
+fi
+"""
+
+
+def script(
+    functions: Sequence[Function], place: Place, parts: Sequence[str], image: str, settings: Mapping[str, str]
+) -> str:
+    """The whole script; ``image`` may be empty where the services are no part of it."""
+    blocks: list[tuple[list[Command], str]] = []
+    if "project" in parts:
+        blocks.append((list(prepare(functions, place)), _SECRETS))
+    if "services" in parts:
+        blocks.append((list(deploy(functions, place, image, settings)), ""))
+    if "triggers" in parts:
+        blocks.append((list(connect(functions, place)), ""))
+    project = shlex.quote(place.project)
+    text = _PREAMBLE.format(project=project, total=sum(len(commands) for commands, _ in blocks))
+    lines = "".join(_lines(commands) + after for commands, after in blocks)
+    return text + (_NUMBER.format(project=project) if NUMBER in lines else "") + lines
+
+
+def chosen(environ: Mapping[str, str], functions: Sequence[Function], place: Place) -> dict[str, str]:
+    """The settings for a first deployment: those of an environment, and what the place itself decides."""
+    known = {str(spec.metadata["env"]) for spec in fields(Settings)} - DECIDED
+    decided = {"GMAIL_TOPIC": f"projects/{place.project}/topics/gmail"}
+    for function in functions:
+        if function.name == "oauth":
+            decided["GOOGLE_REDIRECT_URI"] = f"{url(function, place)}/oauth/google/callback"
+    return decided | {name: environ[name] for name in sorted(known) if environ.get(name)}
+
+
+def quoted(word: str) -> str:
+    """A word as bash has to read it; ``NUMBER`` in it stays a variable."""
+    return f'"{NUMBER}"'.join(shlex.quote(part) if part else "" for part in word.split(NUMBER)) or "''"
+
+
+def _lines(commands: Iterable[Command]) -> str:
+    return "".join(
+        f"{'make' if command.may_exist else 'run'} {shlex.quote(_title(command))}"
+        f" {' '.join(quoted(word) for word in command.words)}\n"
+        for command in commands
+    )
+
+
+def _title(command: Command) -> str:
+    """The command without its flags, and for a grant what is granted to whom."""
+    said = [word for word in command.words if not word.startswith("--")]
+    named = [
+        word.partition("=")[2]
+        for word in command.words
+        if word.startswith(("--member=", "--role=", "--collection-group="))
+    ]
+    return " ".join(said + named)
+
+
+def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
+    """Print the script for the arguments of a command line."""
+    parser = argparse.ArgumentParser(prog="python -m infra.cloud.script", description=__doc__.partition("\n")[0])
+    parser.add_argument("--project", required=True)
+    parser.add_argument("--region", required=True)
+    parser.add_argument(
+        "--image", default="", help="the image to deploy, by digest; without it only the project is made"
+    )
+    parser.add_argument("--part", action="append", choices=PARTS, help="print these parts only")
+    parser.add_argument("--keep-settings", action="store_true", help="leave the settings of the services as they are")
+    given = parser.parse_args(arguments)
+    if not re.fullmatch(r"[a-z][a-z0-9-]{4,28}[a-z0-9]", given.project):
+        parser.error("--project must be the id of a project, such as brainstem-prod.")
+    if not re.fullmatch(r"[a-z]+-[a-z]+[0-9]+", given.region):
+        parser.error("--region must be a region, such as europe-west1.")
+    parts = given.part or (PARTS if given.image else PARTS[:1])
+    if "services" in parts and not given.image:
+        parser.error("--part services needs --image.")
+    functions, place = load(), Place(given.project, given.region)
+    settings = {} if given.keep_settings else chosen(environ, functions, place)
+    try:
+        print(script(functions, place, parts, given.image, settings), end="")
+    except ValueError as error:
+        parser.error(str(error))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:], os.environ))
