@@ -12,12 +12,14 @@ BIN := $(VENV)/bin
 PORT ?= 8080
 DATA ?=
 MBOX ?=
+BACKEND ?= embedded
 MAILS ?=
 CHANGES ?= 100
 KILLS ?= 0
 REFUSE ?= 0
 FAULTS ?=
 QUOTA ?=
+OUTAGE ?= 0
 SEED ?= 1
 JSON ?=
 T ?=
@@ -29,13 +31,14 @@ export PYTHONPATH := $(CURDIR)
 ##@ See it
 
 .PHONY: run
-run: $(VENV)/.runtime ## Start everything here and follow a mailbox live (PORT=8080 DATA=.data/run MBOX=your mail)
-	@exec $(BIN)/python -m infra.local.run --port "$(PORT)" --data "$(DATA)" --mbox "$(MBOX)"
+run: $(VENV)/.runtime ## Start everything here and follow a mailbox live (PORT=8080 DATA=.data/run MBOX=your mail BACKEND=emulators)
+	@exec $(BIN)/python -m infra.local.run --port "$(PORT)" --data "$(DATA)" --mbox "$(MBOX)" --backend "$(BACKEND)"
 
 .PHONY: demo
-demo: $(VENV)/.runtime ## Backfill under fire, then a verdict (MAILS=2000 CHANGES=100 KILLS=0 REFUSE=0 FAULTS=all QUOTA=2026 SEED=1 MBOX= JSON=1)
+demo: $(VENV)/.runtime ## Backfill under fire, then a verdict (MAILS=2000 CHANGES=100 KILLS=0 REFUSE=0 FAULTS=all QUOTA=2026 SEED=1 MBOX= BACKEND=emulators OUTAGE=60 JSON=1)
 	@exec $(BIN)/python -m infra.local.demo $(if $(MAILS),--mails "$(MAILS)") --changes "$(CHANGES)" --kills "$(KILLS)" \
 		--refuse "$(REFUSE)" --faults "$(FAULTS)" --quota "$(QUOTA)" --seed "$(SEED)" --mbox "$(MBOX)" \
+		--backend "$(BACKEND)" --outage "$(OUTAGE)" \
 		$(if $(filter-out 0,$(JSON)),--json)
 
 ##@ Work on it

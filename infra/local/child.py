@@ -72,6 +72,14 @@ class Child:
             self._process.kill()
             self._reap()
 
+    def pause(self) -> None:
+        """Let it stand still as it is, in the middle of whatever it does."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on."""
+        self._signal(signal.SIGCONT)
+
     def stop(self) -> bool:
         """Ask it to stop; answers whether it did so by itself, in time and without an error."""
         if self._process is None or self._process.poll() is not None:
@@ -83,6 +91,10 @@ class Child:
             return False
         finally:
             self.kill()
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._process is not None:
+            self._process.send_signal(number)
 
     def _reap(self) -> None:
         if self._process is not None:

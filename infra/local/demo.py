@@ -1,7 +1,8 @@
 """``make demo``: a mailbox is backfilled and followed while everything goes wrong that may, then judged.
 
 This process holds the simulated Google and a subscriber of the bus; the functions run in a child process, which can be
-killed at any moment and started again on the same files. What is waited for is only what the HTTP API says.
+killed at any moment and started again on the same files. What is waited for is only what the HTTP API says. With
+``BACKEND=emulators`` store and bus are Google's emulators, and whatever goes over the bus goes over theirs.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import tempfile
 import time
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import Progress, TaskID
@@ -25,7 +27,7 @@ from infra.local.child import Child
 from infra.local.client import AnswerError, JsonClient, ServerAway
 from infra.local.collect import collect
 from infra.local.connecting import connect_through_google, look
-from infra.local.environment import AUDIENCE, local_environment
+from infra.local.environment import AUDIENCE, local_environment, on_emulators
 from infra.local.google.app import create_app
 from infra.local.google.everything import everything
 from infra.local.google.pump import PushPump
@@ -42,6 +44,10 @@ from infra.local.tokens import development_token, invoker_secret
 from infra.local.verify import Report, verify
 from infra.local.web import WebServer
 from shared.adapters.embedded.clock import SystemClock
+
+if TYPE_CHECKING:
+    from infra.local.demo_bus import DemoBus
+    from infra.local.infrastructure import Emulated
 
 ADDRESS = "demo@example.org"
 POLL_SECONDS = 10
@@ -130,6 +136,8 @@ class Demo:
         self._folder = folder
         self._recorder = Recorder()
         self._kills = 0
+        self._emulated: Emulated | None = None
+        self._bus: DemoBus | None = None
 
     def run(self) -> Result:
         """Do it all and clean up whatever happens."""
@@ -137,7 +145,8 @@ class Demo:
             data = self._folder / "data"
             data.mkdir(mode=0o700)
             secret = invoker_secret(data)
-            publisher = HttpPublisher(secret)
+            self._emulated = self._find_emulators(stack)
+            publisher = HttpPublisher("" if self._emulated else secret)
             simulator = GoogleSimulator(
                 self._folder / "google.sqlite", SystemClock(), publisher, seed=self._options.seed
             )
@@ -148,7 +157,7 @@ class Demo:
                 server.start()
                 stack.callback(server.stop)
             child = Child(data, lambda home: self._environment(data, home, google.url))
-            publisher.aim(child.url)
+            publisher.aim(f"http://{self._emulated.where.pubsub}" if self._emulated else child.url)
             pump = PushPump(simulator)
             pump.start()
             stack.callback(pump.stop)
@@ -158,36 +167,50 @@ class Demo:
             seed = self._options.seed
             simulator.set_faults(everything(seed) if self._options.faults else {**FAULTS, "seed": seed})
             self._say_hello()
+            if self._emulated:
+                self._bus = self._emulators_bus(stack, self._emulated, child, secret, subscriber.url + PATH)
             stack.callback(child.kill)
             child.start()
             child.wait_until_healthy()
-            invoker = JsonClient(child.url, secret)
-            invoker.put(
-                "/v1/projects/local/subscriptions/verify",
-                {
-                    "topic": "projects/local/topics/events",
-                    "pushConfig": {"pushEndpoint": subscriber.url + PATH},
-                    "enableMessageOrdering": True,
-                },
-            )
+            if not self._emulated:
+                _subscribe(JsonClient(child.url, secret), subscriber.url + PATH)
             client = JsonClient(child.url, development_token(data, AUDIENCE))
             started = time.time()
             browser = Browser()
             stack.callback(browser.close)
             connect_through_google(client, browser, ADDRESS)
+            connected = time.time()
             traffic = Traffic(simulator, ADDRESS, self._options.seed, self._options.changes)
             with bars(self._console) as progress:
                 deadline = time.monotonic() + self._patience(traffic.mails)
                 self._act(traffic, child, client, progress, deadline)
-                report = self._judge(simulator, client, progress, started, deadline)
+                report = self._judge(simulator, client, progress, connected, deadline)
             seconds = time.time() - started
             clean = child.stop()
             return self._result(simulator, traffic, report, seconds, clean)
 
+    def _find_emulators(self, stack: ExitStack) -> Emulated | None:
+        if self._options.backend != "emulators":
+            return None
+        # Only here: the embedded machine never loads a client of Google's.
+        from infra.local.infrastructure import emulated
+
+        return stack.enter_context(emulated())
+
+    def _emulators_bus(self, stack: ExitStack, emulated: Emulated, child: Child, secret: str, endpoint: str) -> DemoBus:
+        from infra.local.demo_bus import DemoBus
+
+        bus = DemoBus(emulated, child, secret, self._recorder, endpoint, self._options.outage)
+        stack.callback(bus.stop)
+        bus.start()
+        return bus
+
     def _environment(self, data: Path, home: str, google: str) -> dict[str, str]:
         periods = {"POLL_SECONDS": str(POLL_SECONDS), "TICK_SECONDS": str(TICK_SECONDS)}
         patience = {"PROVIDER_TIMEOUT_SECONDS": str(IMPATIENT_SECONDS)} if self._options.faults else {}
-        return {**local_environment(data, home, google), **periods, **patience}
+        emulated = self._emulated
+        services = on_emulators(emulated.where, emulated.project) if emulated else {}
+        return {**local_environment(data, home, google), **services, **periods, **patience}
 
     def _refuse(self, simulator: GoogleSimulator) -> None:
         """Let the provider answer some mails with errors for ever: those have to become gaps, and nothing else may."""
@@ -208,12 +231,15 @@ class Demo:
 
     def _patience(self, mails: int) -> float:
         patience = 90.0 + mails / 10 + self._options.changes * 0.5 + self._options.kills * 8.0
+        patience += self._options.outage * 2.0
         return patience * (3.0 if self._options.faults else 1.0)
 
     def _act(self, traffic: Traffic, child: Child, client: JsonClient, progress: Progress, deadline: float) -> None:
         """Make the changes, and kill the child between them; the first part in step with the backfill."""
         acts = ["change"] * self._options.changes + ["kill"] * self._options.kills
         self._chance.shuffle(acts)
+        if self._options.outage:
+            acts.insert(len(acts) // 2, "outage")
         changes = progress.add_task("live changes", total=self._options.changes, note="")
         backfill = progress.add_task("backfill", total=None, note="")
         expected = traffic.mails
@@ -229,6 +255,8 @@ class Demo:
                 child.kill()
                 child.start()
                 self._kills += 1
+            elif act == "outage" and self._bus:
+                self._bus.begin_outage()
             else:
                 traffic.change()
                 progress.advance(changes)
@@ -240,6 +268,8 @@ class Demo:
         """Show where the backfill stands; answers whether it has yet to reach this share of the mailbox."""
         ensure_room(self._folder)
         now = look(client)
+        if self._bus:
+            self._bus.tend(now.outbox if now else 0)
         if now is None:
             return True
         progress.update(task, total=expected, completed=min(now.messages, expected), note=now.status)
@@ -256,6 +286,9 @@ class Demo:
         while True:
             ensure_room(self._folder)
             now = look(client)
+            if self._bus and self._bus.tend(now.outbox if now else 0):
+                time.sleep(0.1)
+                continue
             late = time.monotonic() > deadline
             if late or (now is not None and now.settled and now.messages >= due):
                 delivered = self._recorder.deliveries()
@@ -265,8 +298,9 @@ class Demo:
                     if late:
                         raise CannotRun(f"The API could not be read to the end: {error}") from error
                     continue
+                beside = self._bus.beside() if self._bus else None
                 report = verify(
-                    truth, seen.messages, seen.gaps, seen.status, seen.events, delivered, seen.senders, anchor
+                    truth, seen.messages, seen.gaps, seen.status, seen.events, delivered, seen.senders, anchor, beside
                 )
                 progress.update(settling, note=f"{report.difference_count} differences to go")
                 if late or (report.ok and right_since is not None):
@@ -296,10 +330,22 @@ class Demo:
             requests=counts["requests"],
             faults=counts["faults"] if self._options.faults else {},
             unreadable=unreadable,
-            backend="embedded",
+            backend=self._options.backend,
             providers=("GOOGLE",),
             clean_stop=clean,
+            outage=self._bus.outage if self._bus else None,
         )
+
+
+def _subscribe(invoker: JsonClient, endpoint: str) -> None:
+    invoker.put(
+        "/v1/projects/local/subscriptions/verify",
+        {
+            "topic": "projects/local/topics/events",
+            "pushConfig": {"pushEndpoint": endpoint},
+            "enableMessageOrdering": True,
+        },
+    )
 
 
 if __name__ == "__main__":

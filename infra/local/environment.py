@@ -10,6 +10,7 @@ from pathlib import Path
 from dotenv import dotenv_values
 
 from infra.local.catalogue import ROOT
+from infra.local.emulators import Emulators
 from infra.local.tokens import ISSUER, public_key
 from shared.settings import Settings
 
@@ -35,6 +36,17 @@ def local_environment(folder: Path, home: str, google: str) -> dict[str, str]:
         "OAUTH_RETURN_URLS": "",
         "GMAIL_TOPIC": GMAIL_TOPIC,
         "GMAIL_QUOTA": "none",
+    }
+
+
+def on_emulators(where: Emulators, project: str) -> dict[str, str]:
+    """What differs from ``local_environment`` where store and bus are Google's emulators."""
+    return {
+        "BACKEND": "emulators",
+        "GOOGLE_CLOUD_PROJECT": project,
+        "FIRESTORE_EMULATOR_HOST": where.firestore,
+        "PUBSUB_EMULATOR_HOST": where.pubsub,
+        "GMAIL_TOPIC": f"projects/{project}/topics/gmail",
     }
 
 

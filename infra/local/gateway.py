@@ -1,7 +1,8 @@
 """One port for everything: each function behind its first path segment, as the cloud's URL map routes them.
 
 Paths reach the functions whole. What is not public needs the invoker's secret, as Cloud Run demands the identity of an
-invoker; the check comes before anything of the function runs.
+invoker; the check comes before anything of the function runs. The Pub/Sub emulator knows no identities, so where it does the
+pushing, functions that a topic triggers take the secret in the URL too; it never reaches them, nor any log.
 """
 
 from __future__ import annotations
@@ -15,12 +16,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import parse_qs
 
 import functions_framework
 
 from infra.local.catalogue import Function
 from infra.local.web import WSGIApp
 from shared.errors import BrainstemError, Forbidden, NotFound, RateLimited, Unauthorized
+
+QUERY = "invoker"
+"""The query parameter that holds the secret in the URL of a push subscription."""
 
 _FRAMEWORK_VARIABLES = ("FUNCTION_TARGET", "FUNCTION_SIGNATURE_TYPE", "FUNCTION_SOURCE")
 
@@ -29,8 +34,14 @@ class Gateway:
     """The WSGI app of the machine: functions, the Pub/Sub subset (for invokers), and mounted neighbours (for anyone)."""
 
     def __init__(
-        self, functions: Sequence[Function], secret: str, version: str, pubsub: WSGIApp, mounts: Mapping[str, WSGIApp]
+        self,
+        functions: Sequence[Function],
+        secret: str,
+        version: str,
+        pubsub: WSGIApp | None,
+        mounts: Mapping[str, WSGIApp],
     ) -> None:
+        """Without ``pubsub`` the bus is elsewhere and pushes from there: with the secret in the URL."""
         self._rooms = {function.path.strip("/"): _Room(function) for function in functions}
         self._secret = secret.encode()
         self._version = version
@@ -46,7 +57,7 @@ class Gateway:
             environ["PATH_INFO"] = f"/{rest}"
             return self._mounts[head](environ, start_response)
         try:
-            if path.startswith("/v1/projects/"):
+            if self._pubsub is not None and path.startswith("/v1/projects/"):
                 self._require_invoker(environ)
                 return self._pubsub(environ, start_response)
             room = self._rooms.get(head) or self._rooms.get("")
@@ -54,6 +65,8 @@ class Gateway:
                 raise NotFound()
             if room.function.is_public(path):
                 return room.app(environ, start_response)
+            if self._pubsub is None and room.function.trigger[0] == "topic":
+                self._take_secret_from_url(environ)
             self._require_invoker(environ)
         except BrainstemError as error:
             return self._refuse(error, start_response)
@@ -64,6 +77,17 @@ class Gateway:
             return list(room.app(environ, start_response))
         finally:
             room.places.release()
+
+    def _take_secret_from_url(self, environ: dict[str, Any]) -> None:
+        try:
+            given = parse_qs(environ.get("QUERY_STRING", ""), max_num_fields=8).get(QUERY)
+        except ValueError:
+            given = None
+        for name in ("REQUEST_URI", "RAW_URI"):
+            environ.pop(name, None)
+        environ["QUERY_STRING"] = ""
+        if given and not environ.get("HTTP_AUTHORIZATION"):
+            environ["HTTP_AUTHORIZATION"] = f"Bearer {given[0]}"
 
     def _require_invoker(self, environ: dict[str, Any]) -> None:
         scheme, _, token = environ.get("HTTP_AUTHORIZATION", "").partition(" ")

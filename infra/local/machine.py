@@ -1,4 +1,8 @@
-"""The whole of Brainstem in one process: gateway, deliveries of queue and bus, scheduler; it starts and stops as one."""
+"""The whole of Brainstem in one process: gateway, deliveries of queue and bus, scheduler; it starts and stops as one.
+
+With ``BACKEND=emulators`` the bus is Google's emulator, which delivers by itself; whoever runs the machine makes topics and
+subscriptions there (``infra.local.infrastructure``).
+"""
 
 from __future__ import annotations
 
@@ -34,22 +38,24 @@ class Machine:
     def __init__(self, folder: Path, port: int, mounts: Mapping[str, WSGIApp] | None = None) -> None:
         brainstem = wiring.from_env()
         bus, tasks = brainstem.bus, brainstem.tasks
-        if not isinstance(bus, EmbeddedBus) or not isinstance(tasks, EmbeddedTasks):
-            raise TypeError("The machine delivers for the embedded adapters only.")
+        if not isinstance(tasks, EmbeddedTasks):
+            raise TypeError("The machine delivers for the embedded queue only.")
+        own_bus = bus if isinstance(bus, EmbeddedBus) else None
         functions = load()
         secret = invoker_secret(folder)
-        gateway = Gateway(functions, secret, brainstem.settings.version, create_app(bus), mounts or {})
+        gateway = Gateway(
+            functions, secret, brainstem.settings.version, create_app(own_bus) if own_bus else None, mounts or {}
+        )
         self._web = WebServer(gateway, port, WEB_THREADS)
         self._post = Poster(self._web.url, secret, TASK_WORKERS + BUS_WORKERS + 2)
-        self._pumps: list[Pump[Any]] = [
-            Pump(tasks, self._post, TASK_WORKERS, brainstem.clock),
-            Pump(bus, self._post, BUS_WORKERS, brainstem.clock),
-        ]
+        self._pumps: list[Pump[Any]] = [Pump(tasks, self._post, TASK_WORKERS, brainstem.clock)]
         self._scheduler = Scheduler(self._post)
         self._jobs = _jobs(functions, brainstem.settings.tick_seconds)
         self.url = self._web.url
-        for subscription in subscriptions(functions):
-            bus.subscribe(subscription, replace=True)
+        if own_bus:
+            self._pumps.append(Pump(own_bus, self._post, BUS_WORKERS, brainstem.clock))
+            for subscription in subscriptions(functions):
+                own_bus.subscribe(subscription, replace=True)
 
     def start(self) -> None:
         """Accept requests, deliver what is waiting, call what is scheduled."""

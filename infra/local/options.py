@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 MAILS, QUOTA_MAILS = 2_000, 20_000
+BACKENDS = ("embedded", "emulators")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,8 @@ class Options:
     mbox: str
     faults: str
     quota: str
+    backend: str
+    outage: int
     json: bool
 
 
@@ -37,12 +40,18 @@ def read_options() -> Options:
     parser.add_argument("--mbox", default="")
     parser.add_argument("--faults", choices=("", "all"), default="")
     parser.add_argument("--quota", choices=("", "2026", "2025"), default="")
+    parser.add_argument("--backend", choices=BACKENDS, default=BACKENDS[0])
+    parser.add_argument("--outage", type=_at_least(0), default=0)
     parser.add_argument("--json", action="store_true")
     given = vars(parser.parse_args())
     if given["mails"] is None:
         given["mails"] = QUOTA_MAILS if given["quota"] else MAILS
     if given["quota"] and (given["faults"] or given["kills"] or given["refuse"] or given["mbox"]):
         parser.error("QUOTA goes with MAILS, CHANGES, SEED and JSON only")
+    if given["quota"] and given["backend"] != "embedded":
+        parser.error("QUOTA runs under virtual time, which emulators know nothing of")
+    if given["outage"] and given["backend"] != "emulators":
+        parser.error("OUTAGE takes the Pub/Sub emulator away: it goes with BACKEND=emulators only")
     return Options(**given)
 
 

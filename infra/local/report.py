@@ -31,6 +31,8 @@ class Result:
     backend: str
     providers: tuple[str, ...]
     clean_stop: bool
+    outage: tuple[int, int] | None = None
+    """For how many seconds the bus was away, and how many events waited for it at most."""
 
     @property
     def ok(self) -> bool:
@@ -70,6 +72,9 @@ def as_json(result: Result) -> str:
             "pushes": dict(result.pushes),
             "requests": dict(result.requests),
             "faults": dict(result.faults),
+            "documents": report.documents,
+            "pulled": report.pulled,
+            "outage": dict(zip(("seconds", "outbox"), result.outage, strict=True)) if result.outage else None,
         }
     )
 
@@ -105,7 +110,7 @@ def show(console: Console, result: Result) -> None:
 def _rows(result: Result) -> list[tuple[str, object, str]]:
     report, pushes = result.report, result.pushes
     changes = ", ".join(f"{count} {kind}" for kind, count in result.changes.most_common())
-    return [
+    rows: list[tuple[str, object, str]] = [
         ("expected", report.expected, "mails alive at the provider"),
         ("stored", report.stored, "messages that the API lists, compared field by field"),
         ("gaps", report.gaps, "mails that the provider refuses or the importer could not read"),
@@ -130,6 +135,14 @@ def _rows(result: Result) -> list[tuple[str, object, str]]:
         ),
         ("took", f"{result.seconds:.1f} s", f"with the {result.backend} adapters, {', '.join(result.providers)}"),
     ]
+    if report.documents is not None:
+        rows.append(("documents", report.documents, "messages in the Firestore emulator, counted there"))
+    if report.pulled is not None:
+        rows.append(("pulled", report.pulled, "events that a pull subscription held, compared with the log"))
+    if result.outage is not None:
+        away, waiting = result.outage
+        rows.append(("outage", f"{away} s", f"the Pub/Sub emulator was away; up to {waiting} events waited for it"))
+    return rows
 
 
 def _yes(value: bool) -> str:

@@ -1,12 +1,14 @@
 """``make run``: everything in one process on one port, followed live; Ctrl-C ends it, the next start goes on.
 
 The first start fills the simulated mailbox (generated mail, or the person's own) and connects it; later ones load nothing.
-With GOOGLE_CLIENT_ID in ``.env`` there is no simulator: the person connects a real mailbox in the browser.
+With ``BACKEND=emulators`` the store and the bus are Google's emulators, which forget everything when they end: it starts
+afresh each time. With GOOGLE_CLIENT_ID in ``.env`` there is no simulator: the person connects a real mailbox in the browser.
 """
 
 from __future__ import annotations
 
 import argparse
+import shutil
 import signal
 import sys
 import threading
@@ -22,7 +24,7 @@ from infra.local.browser import Browser
 from infra.local.changes import arrival
 from infra.local.client import JsonClient
 from infra.local.connecting import connect_through_google, consent_url
-from infra.local.environment import AUDIENCE, REAL, apply, dotenv, local_environment, real_environment
+from infra.local.environment import AUDIENCE, REAL, apply, dotenv, local_environment, on_emulators, real_environment
 from infra.local.follow import Account, Follower
 from infra.local.google.app import create_app
 from infra.local.google.pump import PushPump
@@ -30,6 +32,7 @@ from infra.local.google.simulator import GoogleSimulator
 from infra.local.google.state import OtherVersion
 from infra.local.lock import DataLock
 from infra.local.mailbox import ADDRESS, Mailbox
+from infra.local.options import BACKENDS
 from infra.local.publisher import HttpPublisher
 from infra.local.sentences import CannotRun, disk_full, is_disk_full
 from infra.local.tokens import development_token, invoker_secret, write_private
@@ -38,9 +41,14 @@ from infra.local.welcome import welcome
 from shared.adapters.embedded.clock import SystemClock
 
 if TYPE_CHECKING:
+    from infra.local.infrastructure import Emulated
     from infra.local.machine import Machine
 
 MAILS = 500
+
+AFRESH = (
+    "BACKEND=emulators: store and bus are Google's emulators, which keep nothing; everything starts afresh each time."
+)
 
 
 def main() -> int:
@@ -50,11 +58,16 @@ def main() -> int:
     parser.add_argument("--data", type=_folder, default=None)
     parser.add_argument("--mbox", default="")
     parser.add_argument("--mails", type=int, default=MAILS)
+    parser.add_argument("--backend", choices=BACKENDS, default=BACKENDS[0])
     options = parser.parse_args()
+    emulators = options.backend == "emulators"
+    if emulators and options.data:
+        parser.error("DATA names what a next start goes on with; with BACKEND=emulators each starts afresh")
     console = Console(highlight=False)
-    chosen = {} if options.mbox else dotenv()
+    chosen = {} if options.mbox or emulators else dotenv()
     real = REAL in chosen
-    folder = (options.data or Path(".data/google" if real else ".data/run")).resolve()
+    name = "emulators" if emulators else "google" if real else "run"
+    folder = (options.data or Path(".data") / name).resolve()
     stopping = threading.Event()
 
     def interrupt(*_: object) -> None:
@@ -67,13 +80,16 @@ def main() -> int:
         with DataLock(folder):
             if real:
                 _run_real(console, folder, options.port, chosen, stopping)
+            elif emulators:
+                _run_emulated(console, folder, options, stopping)
             else:
                 _run_simulated(console, folder, options, stopping)
     except CannotRun as error:
         console.print(str(error), markup=False, soft_wrap=True)
         return 2
     except KeyboardInterrupt:
-        console.print("\nStopped; nothing is left running. The next `make run` goes on from here.", markup=False)
+        next_time = "starts afresh" if emulators else "goes on from here"
+        console.print(f"\nStopped; nothing is left running. The next `make run` {next_time}.", markup=False)
         return 0
     except Exception as error:
         if not is_disk_full(error):
@@ -83,14 +99,32 @@ def main() -> int:
     return 0
 
 
-def _run_simulated(console: Console, folder: Path, options: argparse.Namespace, stopping: threading.Event) -> None:
+def _run_emulated(console: Console, folder: Path, options: argparse.Namespace, stopping: threading.Event) -> None:
+    # Only here: the embedded machine never loads a client of Google's.
+    from infra.local.infrastructure import emulated
+
+    console.print(AFRESH, markup=False, soft_wrap=True)
+    _empty(folder)
+    with emulated() as found:
+        _run_simulated(console, folder, options, stopping, found)
+
+
+def _run_simulated(
+    console: Console,
+    folder: Path,
+    options: argparse.Namespace,
+    stopping: threading.Event,
+    emulated: Emulated | None = None,
+) -> None:
     home = f"http://127.0.0.1:{options.port}"
     apply(local_environment(folder, home, f"{home}/google"))
+    if emulated:
+        apply(on_emulators(emulated.where, emulated.project))
     with ExitStack() as stack:
         mailbox = Mailbox(folder)
         mailbox.drop_half_filled()
-        publisher = HttpPublisher(invoker_secret(folder))
-        publisher.aim(home)
+        publisher = HttpPublisher("" if emulated else invoker_secret(folder))
+        publisher.aim(f"http://{emulated.where.pubsub}" if emulated else home)
         try:
             simulator = GoogleSimulator(mailbox.path, SystemClock(), publisher)
         except OtherVersion:
@@ -100,6 +134,8 @@ def _run_simulated(console: Console, folder: Path, options: argparse.Namespace, 
         stack.callback(simulator.close)
         machine = _machine(stack, folder, options.port, {"google": create_app(simulator)})
         mailbox.fill(simulator, options.mbox, options.mails, console)
+        if emulated:
+            _prepare(stack, emulated, machine.url, folder)
         machine.start()
         pump = PushPump(simulator)
         pump.start()
@@ -112,6 +148,23 @@ def _run_simulated(console: Console, folder: Path, options: argparse.Namespace, 
             mails=mailbox.loaded,
         )
         _follow(console, machine.url, folder, account, stopping, "A new mail arrives every 15 seconds.")
+
+
+def _prepare(stack: ExitStack, emulated: Emulated, home: str, folder: Path) -> None:
+    from infra.local.infrastructure import Infrastructure
+
+    infrastructure = Infrastructure(emulated, home, invoker_secret(folder))
+    stack.callback(infrastructure.stop)
+    infrastructure.start()
+
+
+def _empty(folder: Path) -> None:
+    """Remove what an earlier run left in our own folder, but for the lock that we hold."""
+    for path in folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name != "lock":
+            path.unlink()
 
 
 def _deliver(simulator: GoogleSimulator) -> None:

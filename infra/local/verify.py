@@ -46,6 +46,8 @@ class Report:
     differences: tuple[str, ...] = ()
     difference_count: int = 0
     shortened: int = 0
+    documents: int | None = None
+    pulled: int | None = None
 
     @property
     def ok(self) -> bool:
@@ -57,6 +59,14 @@ class Report:
             and self.contiguous
             and self.consumer_ok
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What lies in the services themselves: messages in the database, and what a pull subscription of the bus held."""
+
+    documents: int
+    pulled: Sequence[Delivery]
 
 
 NEAR_BOUNDS = 10_000
@@ -86,12 +96,14 @@ def verify(
     delivered: Sequence[Delivery],
     senders: Sequence[Json],
     anchor: float | None = None,
+    beside: Beside | None = None,
 ) -> Report:
     """Judge one mailbox.
 
     ``truth`` is the simulator's ``/control/truth``; ``messages``, ``gaps``, ``status`` and ``senders`` are what the API
     lists; ``events`` maps each stream to its events in the order in which ``GET /events`` walked them; ``delivered`` is
-    what the subscriber received, in order of arrival; ``anchor`` is when the mailbox was connected.
+    what the subscriber received, in order of arrival; ``anchor`` is when the mailbox was connected; ``beside``
+    is what was found past the API, where there is something to look into.
     """
     findings = Findings()
     mailbox = _the_mailbox(status, findings)
@@ -109,6 +121,10 @@ def verify(
     check_delivery(events, delivered, findings.add)
     doubled, consumer_ok = check_consumer(events, senders, findings.add)
     _check_status(status, mailbox, len(stored), events, findings)
+    if beside is not None:
+        if beside.documents != len(stored):
+            findings.add(f"The database holds {beside.documents} messages; the API lists {len(stored)}.")
+        check_delivery(events, beside.pulled, lambda text: findings.add(f"Pull subscription: {text}"))
     return Report(
         expected=len(real),
         stored=len(stored),
@@ -121,6 +137,8 @@ def verify(
         differences=tuple(findings.texts),
         difference_count=findings.count,
         shortened=shortened,
+        documents=beside.documents if beside else None,
+        pulled=len({push.attributes.get("ce-id", "") for push in beside.pulled}) if beside else None,
     )
 
 

@@ -6,6 +6,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ import pytest
 from werkzeug.test import Client, TestResponse
 
 from infra.local.catalogue import Function
-from infra.local.gateway import Gateway, mount
+from infra.local.gateway import QUERY, Gateway, mount
+from infra.local.web import WSGIApp
 
 SECRET = "the-invokers-secret"
 INVOKER = {"Authorization": f"Bearer {SECRET}"}
@@ -97,6 +99,52 @@ def test_only_invokers_reach_what_is_not_public(
     assert answer.json["error"]["code"] == code
     assert answer.json["meta"]["version"] == "1.2.3"
     assert SECRET not in answer.text
+
+
+_SEES_QUERY = """
+def {name}(request):
+    return {{"query": request.query_string.decode(), "uri": str(request.environ.get("REQUEST_URI"))}}
+"""
+
+
+def _pushed(folder: Path, kind: str, pubsub: WSGIApp | None = None) -> Client:
+    function = replace(_function(folder, "gmail_push", "/gmail_push", source=_SEES_QUERY), trigger=(kind, "gmail"))
+    return Client(Gateway([function], SECRET, "1", pubsub, {}))
+
+
+def test_where_the_bus_is_elsewhere_its_pushes_carry_the_secret_in_the_url_and_no_function_sees_it(
+    tmp_path: Path,
+) -> None:
+    path = f"/gmail_push?{QUERY}={SECRET}"
+    answer = _pushed(tmp_path, "topic").post(path, environ_overrides={"REQUEST_URI": path})
+    assert answer.json == {"query": "", "uri": "None"}
+
+
+@pytest.mark.parametrize(
+    ("query", "status"),
+    [
+        ("", 401), (QUERY, 401), (f"{QUERY}=", 401), (f"{QUERY}=wrong", 403), (f"{QUERY}={SECRET}x", 403),
+        (f"other={SECRET}", 401), ("&".join(["a=1"] * 20), 401), (f"{QUERY}=%C3%BF", 403),
+    ],
+)  # fmt: skip
+def test_a_push_with_another_secret_in_its_url_is_refused(tmp_path: Path, query: str, status: int) -> None:
+    answer = _pushed(tmp_path, "topic").post(f"/gmail_push?{query}")
+    assert answer.status_code == status
+    assert SECRET not in answer.text
+
+
+def test_the_secret_in_the_url_opens_nothing_else(tmp_path: Path) -> None:
+    assert _pushed(tmp_path, "queue").post(f"/gmail_push?{QUERY}={SECRET}").status_code == 401
+
+
+def test_where_the_bus_is_ours_the_secret_in_the_url_opens_nothing(tmp_path: Path) -> None:
+    assert _pushed(tmp_path, "topic", _echo).post(f"/gmail_push?{QUERY}={SECRET}").status_code == 401
+
+
+def test_where_the_bus_is_elsewhere_there_is_no_pub_sub_here(tmp_path: Path) -> None:
+    assert (
+        _pushed(tmp_path, "topic").post("/v1/projects/local/topics/gmail:publish", headers=INVOKER).status_code == 404
+    )
 
 
 def test_invokers_reach_pub_sub(client: Client) -> None:
