@@ -12,47 +12,50 @@ BACKENDS = ("embedded", "emulators")
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the person asked for."""
+    """What the person asked for; what is not said is as it is here."""
 
-    mails: int
-    changes: int
-    kills: int
-    refuse: int
-    seed: int
-    mbox: str
-    faults: str
-    quota: str
-    backend: str
-    outage: int
-    json: bool
+    mails: int = MAILS
+    changes: int = 100
+    kills: int = 0
+    refuse: int = 0
+    seed: int = 1
+    mbox: str = ""
+    faults: str = ""
+    quota: str = ""
+    backend: str = BACKENDS[0]
+    outage: int = 0
+    json: bool = False
 
 
 def read_options() -> Options:
     """Read the command line."""
     parser = argparse.ArgumentParser(
-        prog="make demo", description="Backfill and follow a mailbox, then judge the result."
+        prog="make demo",
+        description="Backfill and follow a mailbox, then judge the result.",
+        argument_default=argparse.SUPPRESS,
     )
-    parser.add_argument("--mails", type=_at_least(1), default=None)
-    parser.add_argument("--changes", type=_at_least(0), default=100)
-    parser.add_argument("--kills", type=_at_least(0), default=0)
-    parser.add_argument("--refuse", type=_at_least(0), default=0)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--mbox", default="")
-    parser.add_argument("--faults", choices=("", "all"), default="")
-    parser.add_argument("--quota", choices=("", "2026", "2025"), default="")
-    parser.add_argument("--backend", choices=BACKENDS, default=BACKENDS[0])
-    parser.add_argument("--outage", type=_at_least(0), default=0)
+    parser.add_argument("--mails", type=_at_least(1))
+    parser.add_argument("--changes", type=_at_least(0))
+    parser.add_argument("--kills", type=_at_least(0))
+    parser.add_argument("--refuse", type=_at_least(0))
+    parser.add_argument("--seed", type=int)
+    parser.add_argument("--mbox")
+    parser.add_argument("--faults", choices=("", "all"))
+    parser.add_argument("--quota", choices=("", "2026", "2025"))
+    parser.add_argument("--backend", choices=BACKENDS)
+    parser.add_argument("--outage", type=_at_least(0))
     parser.add_argument("--json", action="store_true")
     given = vars(parser.parse_args())
-    if given["mails"] is None:
-        given["mails"] = QUOTA_MAILS if given["quota"] else MAILS
-    if given["quota"] and (given["faults"] or given["kills"] or given["refuse"] or given["mbox"]):
+    if given.get("quota"):
+        given.setdefault("mails", QUOTA_MAILS)
+    options = Options(**given)
+    if options.quota and (options.faults or options.kills or options.refuse or options.mbox):
         parser.error("QUOTA goes with MAILS, CHANGES, SEED and JSON only")
-    if given["quota"] and given["backend"] != "embedded":
+    if options.quota and options.backend != "embedded":
         parser.error("QUOTA runs under virtual time, which emulators know nothing of")
-    if given["outage"] and given["backend"] != "emulators":
+    if options.outage and options.backend != "emulators":
         parser.error("OUTAGE takes the Pub/Sub emulator away: it goes with BACKEND=emulators only")
-    return Options(**given)
+    return options
 
 
 def _at_least(least: int) -> Callable[[str], int]:

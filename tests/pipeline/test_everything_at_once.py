@@ -40,7 +40,7 @@ def test_a_mailbox_under_every_kind_of_fault_ends_exact(tmp_path, seed):
 
 
 def test_the_quota_demo_reports_what_google_has_charged():
-    options = Options(mails=400, changes=5, kills=0, refuse=0, seed=1, mbox="", faults="", quota="2026", json=True)
+    options = Options(mails=400, changes=5, quota="2026", json=True)
     said = io.StringIO()
     console = Console(file=said, width=120)
     result = quota_demo.run(options, console)
