@@ -71,6 +71,11 @@ def messages_of(mailbox: str, limit: int = 500, after: str | None = None) -> Que
     return _from("messages", refs.stream(mailbox), limit, after)
 
 
+def messages_received(mailbox: str, limit: int, after: float, up_to: float | None) -> Query:
+    """The messages of a mailbox that the provider received in a span of time; what has no metadata was received at 0."""
+    return Query("messages", refs.stream(mailbox), range=Range("received_at", after=after, up_to=up_to), limit=limit)
+
+
 def placeholders_of(mailbox: str, limit: int, after: str | None = None) -> Query:
     """The messages of which only a version is known."""
     return replace(_from("messages", refs.stream(mailbox), limit, after), equal=(("state", "placeholder"),))
@@ -136,6 +141,7 @@ SHAPES: frozenset[Shape] = frozenset(
         due_streams(0, 0.0),
         polled_mailboxes("slot-0"),
         messages_of("u:app"),
+        messages_received("u:app", 1, 0.0, None),
         placeholders_of("u:app", 1),
         gaps_of("u:app", 1),
         open_gaps("u:app", 1),

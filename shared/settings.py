@@ -95,6 +95,10 @@ class Settings:
     )
     tick_seconds: float = _setting("TICK_SECONDS", 60.0, "How often the scheduler calls `tick`.")
     log_retention_days: float = _setting("LOG_RETENTION_DAYS", 0.0, "Age at which log segments expire; 0 keeps all.")
+    audit_seconds: float = _setting(
+        "AUDIT_SECONDS", 86_400.0, "How often each mailbox is compared with its provider; 0 never."
+    )
+    audit_days: float = _setting("AUDIT_DAYS", 7.0, "The mail of how many days an audit compares.")
     max_body_bytes: int = _setting("MAX_BODY_BYTES", 262_144, "Largest accepted request body.")
     log_level: str = _setting("LOG_LEVEL", "INFO", "Least severity that is logged.")
 

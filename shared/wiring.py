@@ -28,6 +28,7 @@ from shared.http import errors
 from shared.http.app import as_function
 from shared.http.triggers import create_trigger
 from shared.mail.context import Context
+from shared.mail.schedule import DAY, Schedule
 from shared.mail.tasks import QUEUE
 from shared.observability import logs
 from shared.ports import Bus, Clock, Secrets, Store, Tasks
@@ -135,20 +136,13 @@ class Brainstem:
     @cached_property
     def tick(self) -> Handler:
         """What is due."""
-        from shared.mail.tick import Schedule, tick
+        from shared.mail.tick import tick
         from shared.oauth.tickets import sweep
 
-        settings = self.settings
-        schedule = Schedule(
-            poll=settings.poll_seconds,
-            poll_unchannelled=settings.poll_seconds_unchannelled,
-            tick=settings.tick_seconds,
-            retention=settings.log_retention_days * 86_400,
-        )
         ctx = self._context({})
 
         def take(_: Any) -> dict[str, Any]:
-            ticked = dataclasses.asdict(tick(ctx, schedule))
+            ticked = dataclasses.asdict(tick(ctx, ctx.schedule))
             return {**ticked, "consents": sweep(self.store, self.clock.now())}
 
         return self._trigger({"": take})
@@ -218,7 +212,24 @@ class Brainstem:
         page = self.settings.page_size
         if not 1 <= page <= 500:
             raise ConfigurationError("PAGE_SIZE must be from 1 to 500.")
-        return Context(self.store, self.bus, self.tasks, self.clock, self._grants, providers, page, CONSUMERS)
+        return Context(
+            self.store,
+            self.bus,
+            self.tasks,
+            self.clock,
+            self._grants,
+            providers,
+            page,
+            CONSUMERS,
+            Schedule(
+                poll=self.settings.poll_seconds,
+                poll_unchannelled=self.settings.poll_seconds_unchannelled,
+                tick=self.settings.tick_seconds,
+                retention=self.settings.log_retention_days * DAY,
+                audit=self.settings.audit_seconds,
+                audit_window=self.settings.audit_days * DAY,
+            ),
+        )
 
     def _mail_providers(self) -> Mapping[str, MailProvider]:
         from shared.providers.gmail.provider import GmailProvider

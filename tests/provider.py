@@ -22,6 +22,7 @@ from shared.providers.base import (
     Page,
     Profile,
     Refused,
+    Span,
     Tokens,
     Upsert,
 )
@@ -96,9 +97,14 @@ class MemoryProvider:
         self._called("profile")
         return Profile(self.address, str(self._last), len(self.messages))
 
-    def list_ids(self, access: Access, page: str | None, limit: int, label: str | None = None) -> Listing:
+    def list_ids(
+        self, access: Access, page: str | None, limit: int, label: str | None = None, within: Span | None = None
+    ) -> Listing:
         self._called("list")
         named = [id_ for id_, message in self.messages.items() if label is None or label in message.labels]
+        if within is not None:
+            until = float("inf") if within.until is None else within.until
+            named = [id_ for id_ in named if within.since <= self.messages[id_].received_at <= until]
         named.sort(key=self._arrived.__getitem__, reverse=True)
         # A token is a place, not a message: it stays good when the message it followed is deleted.
         ids = [id_ for id_ in named if page is None or self._arrived[id_] < int(page)]

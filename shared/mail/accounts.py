@@ -203,6 +203,8 @@ def _connecting(state: MailboxState, at: float, grant_id: str | None) -> Mailbox
         resume_at=None,
         refused_in_row=0,
         more=False,
+        audit=None,
+        due_audit=None,
         due_live=None,
         due_chain=at + CONNECT_DEADLINE,
     )
@@ -249,6 +251,8 @@ def _disconnected(state: MailboxState, at: float) -> MailboxState:
         status="disconnected",
         connected=False,
         more=False,
+        audit=None,
+        due_audit=None,
         due_live=None,
         due_channel=None,
         due_chain=at + CONNECT_DEADLINE if state.channel is not None else None,

@@ -14,7 +14,9 @@ from shared import refs
 from shared.errors import Conflict, ProviderRefused, Retry, Unknown
 from shared.events.envelope import Segment
 from shared.events.publish import relay
+from shared.mail import told
 from shared.mail.context import Account, Context, Loaded, load, mark_sent, with_rev
+from shared.mail.findings import Told
 from shared.mail.fold import Work, fold
 from shared.mail.state import MailboxState, difference, sent
 from shared.mail.tasks import continue_chain
@@ -74,7 +76,10 @@ def apply(
                 work = _without(work, folded.wanted)
                 continue
             fetches += 1
-            work = replace(work, changes=(*_fetched(account, folded.wanted), *work.changes))
+            fetched = _fetched(account, folded.wanted)
+            work = replace(
+                work, changes=(*fetched, *work.changes), told={**work.told, **_told(ctx, loaded, known, fetched)}
+            )
             known = _documents(ctx, loaded.state, work)
             continue
         try:
@@ -114,6 +119,12 @@ def finish(ctx: Context, applied: Applied, published: int = 0, successor: str | 
 
 def _fetched(account: Account, ids: tuple[str, ...]) -> tuple[Fetched, ...]:
     return account.call(lambda provider, access: provider.fetch(access, ids))
+
+
+def _told(ctx: Context, loaded: Loaded, known: Mapping[str, Doc], fetched: tuple[Fetched, ...]) -> Mapping[str, Told]:
+    """What the log has told of messages that the provider changed and nothing is stored of: perhaps a document was lost."""
+    unknown = [answer for answer in fetched if isinstance(answer, Upsert) and answer.id not in known]
+    return told.ask(ctx.store, loaded.state, {answer.id: answer.message.received_at for answer in unknown})
 
 
 def _without(work: Work, stale: tuple[str, ...]) -> Work:

@@ -80,6 +80,7 @@ def _connected(state: MailboxState, profile: Profile, address: str, at: float) -
             cursor=profile.cursor,
             cursor_at=at,
             followed_since=at,
+            caught_up_at=at,
             backfill=replace(state.backfill, total=profile.total),
         )
     if not state.backfill.done or state.resync is not None:

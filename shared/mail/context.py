@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from shared import refs
 from shared.cas import amend
 from shared.errors import ConfigurationError, ProviderError, ReauthRequired, Retry
 from shared.mail.quota import LaneName, Pace
+from shared.mail.schedule import Schedule
 from shared.mail.state import MailboxState, difference, document, read_state, sent
 from shared.ports import Bus, Clock, Doc, Store, Tasks
 from shared.providers.base import Access, MailProvider
@@ -20,7 +21,10 @@ Answer = TypeVar("Answer")
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """The hands of the engine; ``page_size`` is in messages, ``consumers`` names those of our own that follow streams."""
+    """The hands of the engine; ``page_size`` is in messages, ``consumers`` names those of our own that follow streams.
+
+    ``schedule`` is what steps and answers need to know of it; the tick is given its own.
+    """
 
     store: Store
     bus: Bus
@@ -30,6 +34,7 @@ class Context:
     providers: Mapping[str, MailProvider]
     page_size: int = 100
     consumers: tuple[str, ...] = ()
+    schedule: Schedule = field(default_factory=Schedule)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +55,8 @@ class Account:
         self.provider: MailProvider = provider
         self._grants = ctx.grants
         self._state = state
-        alone = lane == "live" and (not state.catching_up or state.quota.lent_until > ctx.clock.now())
+        busy = state.catching_up or state.audit is not None
+        alone = lane == "live" and (not busy or state.quota.lent_until > ctx.clock.now())
         self._pace = Pace(ctx.clock, provider.limits, state.quota, lane, alone)
 
     def call(self, ask: Callable[[MailProvider, Access], Answer]) -> Answer:

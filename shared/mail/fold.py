@@ -2,13 +2,14 @@
 
 ``fold(mailbox, known, work)`` reads no clock, no store and no provider. Of the commits that it answers only the last
 moves the mailbox's position (``Work.advance``), so a crash between two of them repeats work and loses none; what is
-already applied folds to nothing, because a change applies only if it is newer than the document.
+already applied folds to nothing, because a change applies only if it is newer than the document. Over 300 lines, because
+what a page means is one set of rules that have to be read together.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
 import orjson
@@ -16,11 +17,12 @@ import orjson
 from shared import refs
 from shared.events.envelope import Event, Segment, numbered_id, segments
 from shared.mail import message as mail
+from shared.mail.findings import Told
 from shared.mail.state import OUTBOX_DEADLINE, MailboxState
 from shared.ports import Create, Data, Doc, Put, Update, Write
 from shared.providers.base import Change, Deleted, LabelsChanged, Message, Missing, Refused, Upsert, newer
 
-Kind: TypeAlias = Literal["live", "backfill", "resync", "gaps", "notice"]
+Kind: TypeAlias = Literal["live", "backfill", "resync", "gaps", "audit", "notice"]
 """The chain that a page belongs to; ``notice`` where there is no page, only something to tell."""
 
 COMMIT_BYTES = 2_500_000
@@ -55,7 +57,8 @@ class Notice:
 class Work:
     """What one step has to apply: changes in the provider's order and what they do to the mailbox once all are in.
 
-    ``writes`` go with the last commit; they may not touch messages or segments.
+    ``writes`` go with the last commit; they may not touch messages or segments. ``told`` is what the log says of messages
+    whose documents may not know it.
     """
 
     kind: Kind
@@ -64,6 +67,7 @@ class Work:
     advance: Callable[[MailboxState], MailboxState] = lambda state: state
     notices: tuple[Notice, ...] = ()
     writes: tuple[Write, ...] = ()
+    told: Mapping[str, Told] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +94,7 @@ class _Item:
 
     before: Data | None
     now: Data | None
+    counted: int = 0  # whether the mailbox counts it among its messages
     fresh: bool = False  # fetched within this page: newer than anything a resync distrusts
     trouble: str | None = None  # why it could not be read
     record: str | None = None  # the history record being applied: one record may both add and remove labels
@@ -103,10 +108,9 @@ def fold(mailbox: MailboxState, known: Mapping[str, Doc], work: Work) -> Folded:
     for change in work.changes:
         item = items.get(change.id)
         if item is None:
-            data = known[change.id].data if change.id in known else None
-            item = items[change.id] = _Item(data, data)
+            item = items[change.id] = _item(known.get(change.id), work, change)
         _apply(mailbox, work, item, change)
-        if work.kind != "gaps":
+        if work.kind not in ("gaps", "audit"):
             row = row + 1 if isinstance(change, Refused) else 0 if isinstance(change, Upsert) else row
         if row >= REFUSALS_IN_ROW:
             return Folded(stop=f"{row} messages in a row could not be read, the last because: {item.trouble}")
@@ -123,6 +127,19 @@ def fits(message: Message) -> bool:
     names = (message.id, message.thread_id, message.version, *message.truncated)
     most = _ESCAPED * len("".join((*texts, *names))) + 4 * len(texts) + 4 * len(names) + _FRAME_BYTES
     return most <= MESSAGE_BYTES or len(orjson.dumps(mail.present(message, None))) <= MESSAGE_BYTES
+
+
+def _item(doc: Doc | None, work: Work, change: Change) -> _Item:
+    """The document that a change meets, with what the log knows better."""
+    told = work.told.get(change.id)
+    if told is None or not isinstance(change, Upsert):
+        data = None if doc is None else doc.data
+        return _Item(data, data, _counts(data))
+    data = mail.placeholder(change.id, change.message.version) if doc is None else doc.data
+    # What was announced and is not gone was counted when it was stored, whatever has become of its document.
+    counted = int(bool(told.announced) and not told.gone)
+    data = {**data, "announced": told.announced or data["announced"]}
+    return _Item(data, data, max(counted, _counts(data)))
 
 
 def _apply(mailbox: MailboxState, work: Work, item: _Item, change: Change) -> None:
@@ -152,7 +169,7 @@ def _upsert(work: Work, item: _Item, message: Message) -> None:
         elif now["state"] == mail.TOMBSTONE:
             if work.kind == "backfill" or newer(now["version"], message.version):
                 return
-        elif not newer(message.version, now["version"]):
+        elif not newer(message.version, now["version"]) and not _restores(work, message, now):
             return
     item.wanted = False
     if not fits(message):
@@ -160,6 +177,11 @@ def _upsert(work: Work, item: _Item, message: Message) -> None:
         return
     item.now = mail.present(message, now["announced"] if now else None)
     item.trouble = None
+
+
+def _restores(work: Work, message: Message, now: Data) -> bool:
+    """Whether an audit puts back what was stored of this very version."""
+    return work.kind == "audit" and message.version == now["version"]
 
 
 def _relabel(mailbox: MailboxState, work: Work, item: _Item, change: LabelsChanged) -> None:
@@ -214,7 +236,7 @@ def _commits(mailbox: MailboxState, known: Mapping[str, Doc], work: Work, items:
         now = item.now
         if now["state"] == mail.PRESENT and now["announced"] is None:
             now = {**now, "announced": mail.announcement(now["labels"])}
-        event = mail.event_of(mailbox, item.before, now, head + 1, work.at)
+        event = mail.event_of(mailbox, item.before, now, head + 1, work.at, repair=work.kind == "audit")
         size = _weight(now, event)
         if weight and weight + size > COMMIT_BYTES:
             state = _written(state, work.at, events, head, messages, due_gaps)
@@ -225,7 +247,7 @@ def _commits(mailbox: MailboxState, known: Mapping[str, Doc], work: Work, items:
         if event is not None:
             events.append(event)
             head += 1
-        messages += _counts(now) - _counts(item.before)
+        messages += _counts(now) - item.counted
     for notice in work.notices:
         head += 1
         events.append(_notice(mailbox, notice, head, work.at))

@@ -9,6 +9,7 @@ from shared.mail.context import Account, Context, Loaded
 from shared.mail.fold import Work
 from shared.mail.state import STUCK_AFTER, MailboxState, followed, healthy
 from shared.mail.tasks import StepTask, continue_chain, enqueue_once
+from shared.observability import logs
 from shared.providers.base import Page, Upsert
 
 CURSOR_AGE = 86_400.0
@@ -16,6 +17,11 @@ CURSOR_AGE = 86_400.0
 
 APPEARED_AFTER = 60.0
 """Seconds after which a change that a provider's cursor covers can surely be queried; pushes are 1 to 3 s early."""
+
+PUSHED_WITHIN = 60.0
+"""Seconds after its arrival within which a push tells of a mail, if it comes at all; mostly it takes two."""
+
+_LOG = logs.named(__name__)
 
 
 def look(ctx: Context, loaded: Loaded, task: StepTask) -> bool:
@@ -28,10 +34,13 @@ def look(ctx: Context, loaded: Loaded, task: StepTask) -> bool:
     cursor = followed(state)
     page = account.call(lambda provider, access: provider.changes(access, cursor))
     at = ctx.clock.now()
-    work = Work("live", at, page.changes, lambda current: _advanced(current, page, at))
+    late = _unpushed(state, page, task, at)
+    work = Work("live", at, page.changes, lambda current: _advanced(current, page, at, late is not None))
     applied = apply(ctx, loaded, work, lambda current: current.cursor, account, task.published)
     if applied is None:
         return False
+    if late is not None:
+        _LOG.info("push_missed", "A mail was found that no push had told of.", mailbox_id=state.id, seconds=late)
     if page.more:
         finish(ctx, applied, task.published, successor="live")
     elif applied.segments or task.published > state.published:
@@ -58,9 +67,23 @@ def enqueue_gaps(ctx: Context, state: MailboxState, at: float) -> None:
     enqueue_once(ctx.tasks, state, "gaps", f"{at:.0f}.{state.rev}", at)
 
 
-def _advanced(state: MailboxState, page: Page, at: float) -> MailboxState:
+def _unpushed(state: MailboxState, page: Page, task: StepTask, at: float) -> float | None:
+    """How old the oldest mail is of a page that no push has led to although one should have; None for any other page.
+
+    Only a look that begins on its own, by poll or settle, can tell, and only by mail: other changes carry no time. What
+    was received before the cursor last moved is old mail that was imported, and no sign of anything.
+    """
+    if task.rung or task.page is not None or state.channel is None:
+        return None
+    times = [change.message.received_at for change in page.changes if isinstance(change, Upsert)]
+    late = at - min((time for time in times if time >= state.cursor_at), default=at)
+    return round(late, 3) if late > PUSHED_WITHIN else None
+
+
+def _advanced(state: MailboxState, page: Page, at: float, unpushed: bool) -> MailboxState:
     if not page.changes and not page.more:
-        return healthy(_aged(replace(state, more=False, due_live=None), page.cursor, at), "live", at)
+        after = healthy(_aged(replace(state, more=False, due_live=None), page.cursor, at), "live", at)
+        return after if after == state else replace(after, caught_up_at=at)
     arrivals = [at - change.message.received_at for change in page.changes if isinstance(change, Upsert)]
     return healthy(
         replace(
@@ -70,6 +93,8 @@ def _advanced(state: MailboxState, page: Page, at: float) -> MailboxState:
             ahead=None,
             pages=state.pages + 1,
             more=page.more,
+            caught_up_at=state.caught_up_at if page.more else at,
+            push_gaps=state.push_gaps + unpushed,
             due_live=at + STUCK_AFTER if page.more else None,
             last_synced_at=at,
             lag=max(0.0, round(max(arrivals), 3)) if arrivals else state.lag,

@@ -75,24 +75,27 @@ def announcement(labels: list[str]) -> str | None:
     return "sent" if "SENT" in labels else "received"
 
 
-def event_of(mailbox: MailboxState, before: Data | None, after: Data, sequence: int, at: float) -> Event | None:
+def event_of(
+    mailbox: MailboxState, before: Data | None, after: Data, sequence: int, at: float, repair: bool = False
+) -> Event | None:
     """The event that turns one document into the other, or None where a consumer need not know.
 
-    Nothing is said of a message before it is announced, and it is announced once in its life.
+    Nothing is said of a message before it is announced, and it is announced once in its life. ``repair``: the change is
+    not the provider's; the store had lost what the provider has.
     """
     told = before["announced"] if before else None
     if after["state"] == PLACEHOLDER or after["announced"] is None:
         return None
     if told is None:
         type_ = RECEIVED if after["announced"] == "received" else SENT
-        return _event(mailbox, after, type_, sequence, at)
+        return _event(mailbox, after, type_, sequence, at, repair=repair)
     assert before is not None
     if after["state"] == TOMBSTONE:
-        return _event(mailbox, before, DELETED, sequence, at) if before["state"] == PRESENT else None
+        return _event(mailbox, before, DELETED, sequence, at, repair=repair) if before["state"] == PRESENT else None
     changed = sorted(FIELDS[name] for name in FIELDS if before.get(name) != after[name])
     if not changed:
         return None
-    return _event(mailbox, after, UPDATED, sequence, at, changed)
+    return _event(mailbox, after, UPDATED, sequence, at, changed, repair)
 
 
 def public(mailbox_id: str, provider: str, data: Data) -> dict[str, Any]:
@@ -127,10 +130,19 @@ def origin_of(mailbox: MailboxState, data: Data) -> str:
 
 
 def _event(
-    mailbox: MailboxState, data: Data, type_: str, sequence: int, at: float, changed: list[str] | None = None
+    mailbox: MailboxState,
+    data: Data,
+    type_: str,
+    sequence: int,
+    at: float,
+    changed: list[str] | None = None,
+    repair: bool = False,
 ) -> Event:
-    id_ = fact_id(mailbox.id, data["id"], type_, data["version"] if type_ == UPDATED else "")
-    origin = origin_of(mailbox, data)
+    version = data["version"] if type_ == UPDATED else ""
+    if version and repair:
+        version = f"{version}|repair|{sequence}"  # what the provider did at this version may have been told already
+    id_ = fact_id(mailbox.id, data["id"], type_, version)
+    origin = "repair" if repair else origin_of(mailbox, data)
     body: Data = {
         "event_id": id_,
         "ts": iso(at),

@@ -9,6 +9,9 @@ from shared.errors import NotFound
 from shared.events.envelope import iso
 from shared.mail import message as mail
 from shared.mail.context import Context, load
+from shared.mail.findings import Audited
+from shared.mail.health import deadlines, freshness, unpublished_seconds
+from shared.mail.schedule import Schedule
 from shared.mail.state import MailboxState, read_state
 from shared.ports import Data, Doc
 
@@ -25,7 +28,7 @@ def status(ctx: Context, uid: str) -> dict[str, Any]:
     return {
         "user_id": uid,
         "running_syncs": [state.id for state in states if state.status in _RUNNING],
-        "mailboxes": [_shown(state, ctx.clock.now()) for state in states],
+        "mailboxes": [_shown(state, ctx.schedule, ctx.clock.now()) for state in states],
     }
 
 
@@ -79,10 +82,8 @@ def _owned(ctx: Context, uid: str, mailbox: str) -> MailboxState:
     return loaded.state
 
 
-def _shown(state: MailboxState, at: float) -> dict[str, Any]:
-    def time(value: float | None) -> str | None:
-        return None if value is None else iso(value)
-
+def _shown(state: MailboxState, schedule: Schedule, at: float) -> dict[str, Any]:
+    fresh = freshness(state, schedule, at)
     return {
         "id": state.id,
         "provider": state.provider,
@@ -91,7 +92,7 @@ def _shown(state: MailboxState, at: float) -> dict[str, Any]:
         "messages": state.messages,
         "created_at": iso(state.created_at),
         "updated_at": iso(state.updated_at),
-        "last_synced_at": time(state.last_synced_at),
+        "last_synced_at": _time(state.last_synced_at),
         "last_error": state.last_error,
         "retry_count": state.retry_count,
         "lag": state.lag,
@@ -104,6 +105,40 @@ def _shown(state: MailboxState, at: float) -> dict[str, Any]:
         },
         "resync": None if state.resync is None else {"phase": state.resync.phase, "listed": state.resync.listed},
         "quota": {"spent": state.quota.spent, "today": state.quota.spent_on(at)},
-        "gaps_due": time(state.due_gaps),
-        "channel_expires_at": time(state.channel.expires_at if state.channel else None),
+        "gaps_due": _time(state.due_gaps),
+        "channel_expires_at": _time(state.channel.expires_at if state.channel else None),
+        "freshness": {
+            "seconds": fresh.seconds,
+            "resolution": fresh.resolution,
+            "proven_at": _time(fresh.proven_at),
+            "presumed_at": _time(fresh.presumed_at),
+        },
+        "outbox_seconds": unpublished_seconds(state, at),
+        "deadlines": [
+            {"chain": deadline.chain, "due_at": iso(deadline.due_at), "overdue": deadline.overdue}
+            for deadline in deadlines(state, schedule, at)
+        ],
+        "rescues": state.rescue,
+        "push_gaps": state.push_gaps,
+        "audit": None if state.audited is None else _audit(state.audited),
     }
+
+
+def _audit(audited: Audited) -> dict[str, Any]:
+    findings = audited.findings
+    return {
+        "audited_at": iso(audited.at),
+        "since": iso(audited.since),
+        "audited": findings.compared,
+        "missing": findings.missing,
+        "differing": findings.differing,
+        "gone": findings.gone,
+        "gaps": findings.gaps,
+        "repaired": findings.repaired,
+        "unasked": findings.unasked,
+        "ratio": round(findings.ratio, 6),
+    }
+
+
+def _time(value: float | None) -> str | None:
+    return None if value is None else iso(value)

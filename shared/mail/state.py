@@ -19,6 +19,7 @@ from typing import Any
 import msgspec
 
 from shared import queries, refs
+from shared.mail.findings import Audit, Audited
 from shared.mail.quota import Quota
 from shared.ports import Data, Doc
 
@@ -97,8 +98,13 @@ class MailboxState:
     provider; ``candidate`` is a grant that takes the place of ``grant_id`` if it does. ``troubles`` are by chain, so that
     one chain's success hides no other's trouble. Before ``resume_at`` the provider is not called.
 
+    ``caught_up_at`` is when a look that was written down last reached the provider's end; empty looks are not written down.
+    ``push_gaps`` counts looks that found what a push should have told of. ``audits`` counts the audits that have ended, the
+    last of them at ``audit_ended_at``, ``audited`` is the result of the last that came to its end.
+
     Each ``due_*`` is a deadline, None where there is none: of connecting, backfill or resync (``chain``), of a live walk, of
-    the channel's renewal, of the next gap, of the outbox.
+    the channel's renewal, of the next gap, of the outbox, of an audit that has begun or was refused. When the next audit
+    begins is a matter of the schedule.
     """
 
     id: str
@@ -137,12 +143,19 @@ class MailboxState:
     quota: Quota = field(default_factory=Quota)
     last_synced_at: float | None = None
     lag: float | None = None
+    caught_up_at: float | None = None
+    push_gaps: int = 0
+    audit: Audit | None = None
+    audits: int = 0
+    audit_ended_at: float | None = None
+    audited: Audited | None = None
     channel: ChannelState | None = None
     due_chain: float | None = None
     due_live: float | None = None
     due_channel: float | None = None
     due_gaps: float | None = None
     due_outbox: float | None = None
+    due_audit: float | None = None
 
     @property
     def ref(self) -> str:
@@ -221,7 +234,7 @@ def document(state: MailboxState) -> Data:
     data["backfill"]["early"] = list(state.backfill.early)
     if state.resync is not None:
         data["resync"]["labels"] = list(state.resync.labels)
-    waiting = (state.due_live, state.due_channel, state.due_gaps) if state.active else ()
+    waiting = (state.due_live, state.due_channel, state.due_gaps, state.due_audit) if state.active else ()
     due = [time for time in (state.due_chain, state.due_outbox, *waiting) if time is not None]
     data["due_at"] = min(due) if due else None
     data["shard"] = queries.shard_of(state.id)

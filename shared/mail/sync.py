@@ -4,7 +4,7 @@
 
     task -> load mailbox -> gone, other epoch, not active ......... done (an open channel is stopped)
                  |
-                 +-> connect | live | backfill | resync | gaps | channel | erase
+                 +-> connect | live | backfill | resync | gaps | audit | channel | erase
                           | token, provider page, documents, fold, commit, publish, successor
                           |
             applied ......... done, acknowledged
@@ -38,7 +38,7 @@ from shared.errors import (
     TooLarge,
 )
 from shared.events import types
-from shared.mail import backfill, channel, connect, erase, gaps, live, resync
+from shared.mail import audit, backfill, channel, connect, erase, gaps, live, resync
 from shared.mail.apply import apply, finish
 from shared.mail.context import Context, Loaded, amend_mailbox, load
 from shared.mail.fold import Notice, Work
@@ -64,6 +64,7 @@ CHAINS: dict[str, Callable[[Context, Loaded, StepTask], bool]] = {
     "backfill": backfill.walk,
     "resync": resync.walk,
     "gaps": gaps.retry,
+    "audit": audit.walk,
     "channel": channel.renew,
     "erase": erase.erase,
 }
@@ -217,6 +218,8 @@ def _due(state: MailboxState, kind: str, at: float) -> MailboxState:
             return replace(state, due_gaps=at)
         case "due_channel":
             return replace(state, due_channel=at)
+        case "due_audit":
+            return replace(state, due_audit=at)
     return replace(state, due_chain=at)
 
 
@@ -227,6 +230,7 @@ _DEADLINES = {
     "erase": "due_chain",
     "live": "due_live",
     "gaps": "due_gaps",
+    "audit": "due_audit",
     "channel": "due_channel",
 }
 

@@ -20,7 +20,7 @@ from shared.ports import Clock, Enqueued, Tasks
 QUEUE = "sync"
 PATH = "/sync/step"
 
-KINDS = ("connect", "live", "backfill", "resync", "gaps", "channel", "erase")
+KINDS = ("connect", "live", "backfill", "resync", "gaps", "audit", "channel", "erase")
 
 BUCKET = 5.0
 """Seconds within which doorbells of one mailbox share a task."""
@@ -79,6 +79,8 @@ def page_of(state: MailboxState, kind: str) -> str | None:
             return str(state.backfill.page)
         case "resync" if state.resync is not None:
             return f"{state.resync.run}.{state.resync.page}"
+        case "audit":
+            return f"{state.audits}.{state.audit.page if state.audit is not None else 0}"
     return None
 
 
@@ -93,6 +95,13 @@ def enqueue_once(tasks: Tasks, state: MailboxState, kind: str, key: str, not_bef
     """Enqueue a step of this epoch that shall run once per key."""
     task = StepTask(state.id, kind, state.epoch)
     return _enqueue(tasks, task, _name(state.id, kind, state.epoch, key), not_before)
+
+
+def begin_audit(tasks: Tasks, state: MailboxState, at: float) -> Enqueued:
+    """Have the mailbox's next audit begun, once for each time that the schedule gives; of several, one commits."""
+    page = page_of(state, "audit")
+    task = StepTask(state.id, "audit", state.epoch, page)
+    return _enqueue(tasks, task, _name("begin", state.id, "audit", state.epoch, page, at))
 
 
 def put_off(tasks: Tasks, task: StepTask, state: MailboxState, until: float, grid: float = BUCKET) -> None:

@@ -21,24 +21,16 @@ from shared.events.envelope import ring as segment_ring
 from shared.events.log import trim_log
 from shared.events.publish import SEGMENTS_TOPIC, relay
 from shared.mail.context import Context, amend_mailbox, load, mark_sent
+from shared.mail.health import audit_is_due, deadlines, freshness, unpublished_seconds
+from shared.mail.schedule import Schedule as Schedule
 from shared.mail.state import STUCK_AFTER, MailboxState, read_state
-from shared.mail.tasks import continue_chain, enqueue_once, poll
+from shared.mail.tasks import begin_audit, continue_chain, enqueue_once, poll
 from shared.observability import logs
 from shared.ports import Doc
 
 INTENT_RETRY = 600.0
 
 _LOG = logs.named(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Schedule:
-    """Periods in seconds; ``tick`` is how long until the next tick may come, ``retention`` of the log, 0 for ever."""
-
-    poll: float
-    poll_unchannelled: float
-    tick: float
-    retention: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +83,18 @@ def _enqueue_intent(ctx: Context, doc: Doc, now: float) -> None:
 def care(ctx: Context, doc: Doc, now: float) -> None:
     """Do or enqueue whatever of one mailbox missed its deadline."""
     state = read_state(doc)
-    if _passed(state.due_chain, now) or _passed(state.due_live, now):
+    if _passed(state.due_chain, now) or _passed(state.due_live, now) or _audit_passed(state, now):
         rescued = amend_mailbox(ctx, state.id, lambda current: _rescued(current, now))
         if rescued is not None:
-            for kind in _dead_chains(rescued, state, now):
+            kinds = _dead_chains(rescued, state, now)
+            _LOG.warning(
+                "chain_rescued",
+                "Chains that had missed their deadline were taken up again.",
+                mailbox_id=state.id,
+                chains=",".join(kinds),
+                rescues=rescued.rescue,
+            )
+            for kind in kinds:
                 if kind in _PAGED:
                     continue_chain(ctx.tasks, rescued, kind)
                 else:
@@ -108,7 +108,7 @@ def care(ctx: Context, doc: Doc, now: float) -> None:
         mark_sent(ctx, loaded, relay(ctx.store, ctx.bus, current.id, current.published, current.head))
 
 
-_PAGED = ("live", "backfill", "resync")
+_PAGED = ("live", "backfill", "resync", "audit")
 
 
 def _dead_chains(state: MailboxState, before: MailboxState, now: float) -> list[str]:
@@ -127,13 +127,15 @@ def _dead_chains(state: MailboxState, before: MailboxState, now: float) -> list[
             chains.append("backfill")
         if state.resync is not None:
             chains.append("resync")
+    if _audit_passed(before, now):
+        chains.append("audit")
     return chains
 
 
 def _rescued(state: MailboxState, now: float) -> MailboxState:
     """The deadlines moved on and the counter raised, if nobody has done so since."""
-    chain, live = _passed(state.due_chain, now), _passed(state.due_live, now)
-    if not chain and not live:
+    chain, live, audit = _passed(state.due_chain, now), _passed(state.due_live, now), _audit_passed(state, now)
+    if not chain and not live and not audit:
         return state
     again = now + STUCK_AFTER
     return replace(
@@ -141,16 +143,19 @@ def _rescued(state: MailboxState, now: float) -> MailboxState:
         rescue=state.rescue + 1,
         due_chain=again if chain else state.due_chain,
         due_live=again if live else state.due_live,
+        due_audit=again if audit else state.due_audit,
     )
 
 
 def _poll(ctx: Context, schedule: Schedule, now: float) -> int:
-    """Enqueue the looks whose time comes before the next tick; remind the readers of every stream once a period."""
+    """Enqueue the looks whose time comes before the next tick; once a period see to each mailbox, and to its readers."""
     polled = 0
-    slots = {}
+    slots: dict[int, float] = {}
 
-    def remind(ctx: Context, doc: Doc, _now: float) -> None:
+    def remind(ctx: Context, doc: Doc, now: float) -> None:
         _remind(ctx, schedule, doc)
+        if "epoch" in doc.data:  # else it is a user's own stream
+            _see_to(ctx, schedule, read_state(doc), now, slots[queries.slot_of(doc.data["id"])])
 
     for number, at in _times(now, schedule.tick, schedule.poll / queries.POLL_SLOTS):
         slots[number % queries.POLL_SLOTS] = at
@@ -173,6 +178,28 @@ def _poll(ctx: Context, schedule: Schedule, now: float) -> int:
     return polled
 
 
+def _see_to(ctx: Context, schedule: Schedule, state: MailboxState, now: float, at: float) -> None:
+    """Begin the mailbox's audit if that is due, and say how it is, if anybody follows it."""
+    if not state.active:
+        return
+    if audit_is_due(state, schedule, now):
+        begin_audit(ctx.tasks, state, at)
+    fresh = freshness(state, schedule, now)
+    _LOG.info(
+        "mailbox_health",
+        "How a mailbox is.",
+        mailbox_id=state.id,
+        status=state.status,
+        fresh_seconds=fresh.seconds,
+        resolution_seconds=fresh.resolution,
+        unpublished_seconds=unpublished_seconds(state, now),
+        outbox=state.head - state.published,
+        overdue=",".join(deadline.chain for deadline in deadlines(state, schedule, now) if deadline.overdue),
+        rescues=state.rescue,
+        push_gaps=state.push_gaps,
+    )
+
+
 def _times(now: float, span: float, period: float) -> Iterator[tuple[int, float]]:
     """The numbers and times of all periods that have begun or begin within a span."""
     for number in range(math.floor(now / period), math.ceil((now + span) / period)):
@@ -187,6 +214,10 @@ def _remind(ctx: Context, schedule: Schedule, doc: Doc) -> None:
         ctx.bus.publish(SEGMENTS_TOPIC, [segment_ring(stream, published, published)], stream)
     if schedule.retention:
         trim_log(ctx.store, stream, ctx.clock.now() - schedule.retention)
+
+
+def _audit_passed(state: MailboxState, now: float) -> bool:
+    return state.active and _passed(state.due_audit, now)
 
 
 def _passed(deadline: float | None, now: float) -> bool:

@@ -100,6 +100,14 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True)
+class Span:
+    """A span of time, both ends included, in seconds since the epoch; ``until`` None is open."""
+
+    since: float
+    until: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Listing:
     """One page of message ids, newest first; ``next`` is the token of the following page, None at the end.
 
@@ -180,10 +188,13 @@ class MailProvider(Protocol):
     def profile(self, access: Access) -> Profile:
         """Read who and where the mailbox is."""
 
-    def list_ids(self, access: Access, page: str | None, limit: int, label: str | None = None) -> Listing:
+    def list_ids(
+        self, access: Access, page: str | None, limit: int, label: str | None = None, within: Span | None = None
+    ) -> Listing:
         """List message ids, newest first, spam and trash included, of one label or of all. Raises ``PageExpired``.
 
-        At most ``limit``; of all messages fewer where the limits would keep so many from being read in one step.
+        At most ``limit``; of all messages fewer where the limits would keep so many from being read in one step. With
+        ``within`` those received in a span of time; a few from beside it may be among them.
         """
 
     def labels(self, access: Access) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ from shared.mail.context import Context
 from shared.mail.sync import step
 from shared.mail.tasks import StepTask
 from shared.mail.tick import tick
-from shared.providers.base import Access, Channel, Fetched, Listing, Page, Profile, Tokens
+from shared.providers.base import Access, Channel, Fetched, Listing, Page, Profile, Span, Tokens
 from shared.vault import grants as grants_module
 from shared.vault.grants import CLAIM_SECONDS, Grants
 from shared.vault.seal import Vault
@@ -73,9 +73,11 @@ class Strict(MemoryProvider):
         self._admit(access)
         return super().profile(access)
 
-    def list_ids(self, access: Access, page: str | None, limit: int, label: str | None = None) -> Listing:
+    def list_ids(
+        self, access: Access, page: str | None, limit: int, label: str | None = None, within: Span | None = None
+    ) -> Listing:
         self._admit(access)
-        return super().list_ids(access, page, limit, label)
+        return super().list_ids(access, page, limit, label, within)
 
     def labels(self, access: Access) -> tuple[str, ...]:
         self._admit(access)

@@ -20,30 +20,38 @@ from infra.local.google.errors import GoogleError
 class MessagesPage:
     """Where a walk through messages stands: behind this time (milliseconds) and id, going back in time.
 
-    ``kind`` is what is listed by them: messages, threads or drafts.
+    ``kind`` is what is listed by them: messages, threads or drafts. ``span`` is after and before which second they came.
     """
 
     kind: str
     labels: tuple[str, ...]
     everything: bool
+    span: tuple[int | None, int | None] = (None, None)
     received: int | None = None
     id: str = ""
 
     @classmethod
-    def parse(cls, token: str, kind: str, labels: Sequence[str], everything: bool) -> MessagesPage:
+    def parse(
+        cls,
+        token: str,
+        kind: str,
+        labels: Sequence[str],
+        everything: bool,
+        span: tuple[int | None, int | None] = (None, None),
+    ) -> MessagesPage:
         """Read a token. Raises ``GoogleError`` 400."""
-        begun = cls(kind, tuple(labels), everything)
+        begun = cls(kind, tuple(labels), everything, span)
         if not token:
             return begun
         match _opened(token):
-            case [str(of), list(which), bool(whole), int(received), str(last)]:
-                if (of, which, whole) == (kind, list(labels), everything):
+            case [str(of), list(which), bool(whole), list(times), int(received), str(last)]:
+                if (of, which, whole, times) == (kind, list(labels), everything, list(span)):
                     return replace(begun, received=received, id=last)
         raise _invalid()
 
     def after(self, received: int, message_id: str) -> str:
         """The token that continues behind a message."""
-        return _sealed([self.kind, list(self.labels), self.everything, received, message_id])
+        return _sealed([self.kind, list(self.labels), self.everything, list(self.span), received, message_id])
 
     def condition(self, address: str, table: str = "") -> tuple[str, list[Any]]:
         """SQL that selects what is left of the walk; ``table`` is a prefix of the columns, such as ``m.``."""
@@ -63,6 +71,10 @@ class MessagesPage:
         if not self.everything:
             for label in sorted({"SPAM", "TRASH"} - set(self.labels)):
                 where += f" AND instr({table}shown_labels, ',{label},') = 0"
+        for second, comparison in zip(self.span, (">=", "<"), strict=True):
+            if second is not None:
+                where += f" AND {table}received {comparison} ?"
+                values.append(second * 1000)
         return where, values
 
 

@@ -95,7 +95,7 @@ def _form(value: Any) -> Any:
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> World:
-    world = World(Path(tmp_path_factory.mktemp("world")))
+    world = World(Path(tmp_path_factory.mktemp("world")), audit_seconds=60.0, poll_seconds=60.0)
     tokens = world.google.add_mailbox("ann@example.org")
     plan = {
         "subject": "s",
@@ -107,7 +107,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     world.google.refuse("ann@example.org", refused, 500)
     world.grant = {name: tokens[name] for name in ("access_token", "refresh_token", "expires_in")}  # type: ignore[attr-defined]
     world.api("POST", "/mail/connect", {"provider": "google", **world.grant})  # type: ignore[attr-defined]
-    world.run(20)
+    world.run(240)
     return world
 
 

@@ -78,6 +78,20 @@ def test_several_labels_have_to_be_present_together(world: World) -> None:
     assert world.list_ids(labelIds=["INBOX", "STARRED"]) == [both]
 
 
+def test_a_search_by_time_goes_by_the_second_across_pages_and_labels(world: World) -> None:
+    at = [int(START) - 100 * number for number in range(5)]
+    ids = world.sim.add_mails(ADDRESS, [plan(received_at=second, labels=["SPAM"]) for second in at], silent=True)
+    search = {"q": f"after:{at[3]} before:{at[0]}", "includeSpamTrash": True}
+    assert world.list_ids(**search) == ids[1:4]
+    assert world.list_ids(**search, labelIds=["SPAM"]) == ids[1:4]
+    assert world.list_ids(**search, labelIds=["INBOX"]) == []
+    page = world.users.messages().list(userId="me", maxResults=2, **search).execute()
+    assert world.list_ids(**search, maxResults=2, pageToken=page["nextPageToken"]) == ids[3:4]
+    for wrong in ({"q": "after:5", "pageToken": page["nextPageToken"]}, {"q": "from:bob"}, {"q": "after:2026/11/01"}):
+        error = _refused(world.users.messages().list(userId="me", **{"includeSpamTrash": True, **wrong}))
+        assert (error.status_code, _reason(error)) == (400, "invalidArgument")
+
+
 def test_an_empty_listing_has_no_messages_key(world: World) -> None:
     assert world.users.messages().list(userId="me").execute() == {"resultSizeEstimate": 0}
 

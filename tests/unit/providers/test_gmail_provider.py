@@ -14,7 +14,7 @@ from shared.errors import (
     RateLimited,
     ReauthRequired,
 )
-from shared.providers.base import Channel, Listing, MailProvider, Missing, Profile, Refused, Upsert
+from shared.providers.base import Channel, Listing, MailProvider, Missing, Profile, Refused, Span, Upsert
 from tests.unit.providers.gmail_playback import TOKEN, Answer, Playback, Request, access, error, mail, provider
 
 PROFILE = Answer(200, {"emailAddress": "Ann@example.org", "messagesTotal": 12, "threadsTotal": 9, "historyId": "77"})
@@ -82,6 +82,23 @@ def test_a_listing_includes_spam_and_trash() -> None:
         "pageToken": ["T1"],
         "labelIds": ["INBOX"],
     }
+
+
+@pytest.mark.parametrize(
+    ("within", "search"),
+    [
+        (Span(1000.9), "after:999"),
+        (Span(1000.0, 2000.0), "after:999 before:2002"),
+        (Span(-5.0, 0.5), "after:0 before:2"),
+    ],
+)
+def test_a_span_of_time_is_searched_for_a_second_wider(within: Span, search: str) -> None:
+    http = Playback([Answer(200, {})] * 2)
+    gmail = provider(http)
+    gmail.list_ids(access(), None, 500, within=within)
+    gmail.list_ids(access(), None, 500, "INBOX", within)
+    assert [request.query["q"] for request in http.requests] == [[search], [search]]
+    assert [request.query["maxResults"] for request in http.requests] == [["500"], ["500"]], "few of it will be read"
 
 
 @pytest.mark.parametrize(("limit", "asked"), [(0, "1"), (1, "1"), (500, "500"), (9_999, "500")])

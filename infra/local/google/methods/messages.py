@@ -1,7 +1,12 @@
-"""users.messages: listing, reading, labels, trash, deletion. ``q`` is not understood, and refused rather than ignored."""
+"""users.messages: listing, reading, labels, trash, deletion.
+
+Of the search language in ``q`` only ``after:`` and ``before:`` with seconds are understood; the rest is refused rather than
+ignored.
+"""
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Callable, Sequence
 
@@ -14,6 +19,8 @@ from infra.local.google.pages import MessagesPage
 from infra.local.google.payload import attachment
 from infra.local.google.reading import parse
 from infra.local.google.shown import FORMATS, read, rows, summary, valid_id
+
+_SECONDS = re.compile("[0-9]{1,12}")
 
 UNTOUCHABLE = frozenset({"SENT", "DRAFT", "CHAT"})
 """Labels that only Gmail itself sets and takes away."""
@@ -47,9 +54,7 @@ def page_of(asked: Asked, kind: str) -> MessagesPage:
     """Which messages are asked for, and from where on. Raises ``GoogleError`` 400."""
     labels = sorted(set(asked.query.get("labelIds", ())))
     everything = asked.flag("includeSpamTrash")
-    if asked.one("q"):
-        raise GoogleError(400, "This simulator does not search: q is not supported.", "invalidArgument")
-    return MessagesPage.parse(asked.one("pageToken"), kind, labels, everything)
+    return MessagesPage.parse(asked.one("pageToken"), kind, labels, everything, _span(asked.one("q")))
 
 
 def modify(asked: Asked) -> Json:
@@ -117,6 +122,17 @@ def check_labels(asked: Asked, labels: Sequence[str], forbidden: frozenset[str])
     for label in labels:
         if label in forbidden or label not in known:
             raise GoogleError(400, f"Invalid label: {label[:40]}", "invalidArgument")
+
+
+def _span(search: str) -> tuple[int | None, int | None]:
+    """The times, in seconds, after and before which messages are asked for. Raises ``GoogleError`` 400 for other words."""
+    times: dict[str, int] = {}
+    for word in search.split():
+        name, _, value = word.partition(":")
+        if name not in ("after", "before") or not _SECONDS.fullmatch(value):
+            raise GoogleError(400, "This simulator searches by after: and before: in seconds only.", "invalidArgument")
+        times[name] = int(value)
+    return times.get("after"), times.get("before")
 
 
 def _existing(mailbox: Mailbox, ids: Sequence[str]) -> list[str]:
