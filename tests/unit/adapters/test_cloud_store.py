@@ -232,10 +232,10 @@ MEANINGS: dict[str, tuple[type[Exception], type[Exception]]] = {
     "DEADLINE_EXCEEDED": (Unknown, Retry),
     "NOT_FOUND": (Conflict, Retry),
     "ALREADY_EXISTS": (Conflict, Retry),
-    "PERMISSION_DENIED": (ConfigurationError, ConfigurationError),
-    "UNAUTHENTICATED": (ConfigurationError, ConfigurationError),
+    "PERMISSION_DENIED": (Retry, Retry),
+    "UNAUTHENTICATED": (Retry, Retry),
     "RESOURCE_EXHAUSTED": (Retry, Retry),
-    "FAILED_PRECONDITION": (Conflict, ConfigurationError),
+    "FAILED_PRECONDITION": (Conflict, Retry),
     "ABORTED": (Retry, Retry),
     "UNIMPLEMENTED": (Unknown, Retry),
     "INTERNAL": (Unknown, Retry),
@@ -269,7 +269,21 @@ def test_what_firestore_finds_too_large_is_never_tried_again(code: str, message:
 def test_a_missing_database_is_not_taken_for_a_conflict() -> None:
     said = "The database keys does not exist for project p. Please visit the console to add a database."
     for meaning in (failures.of_commit, failures.of_read):
-        assert type(meaning(failure("NOT_FOUND", said))) is ConfigurationError
+        assert type(meaning(failure("NOT_FOUND", said))) is Retry
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "cure"),
+    [
+        ("PERMISSION_DENIED", "", "roles/datastore.user"),
+        ("FAILED_PRECONDITION", "The query requires an index.", "infra/firestore.indexes.json"),
+        ("NOT_FOUND", "The database x does not exist for project p.", "create it"),
+    ],
+)
+def test_what_only_an_operator_can_cure_is_named_while_the_work_waits(code: str, message: str, cure: str) -> None:
+    error = failures.of_read(failure(code, message))
+    assert type(error) is Retry
+    assert cure in str(error)
 
 
 def test_what_firestore_says_is_never_repeated() -> None:
