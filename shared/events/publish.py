@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 
 from shared import queries
-from shared.errors import Hole, Retry
+from shared.errors import BrainstemError, Hole
 from shared.events.envelope import Segment, bus_message, doorbell, segment_of
 from shared.ports import Bus, Store
 
@@ -25,16 +25,16 @@ def relay(store: Store, bus: Bus, stream: str, published: int, head: int, held: 
     """Send the segments after ``published`` up to ``head``, those of a crashed writer included; answer the new mark.
 
     ``held`` are segments that the caller has just committed and need not be read again. At most ``RELAY_AT_ONCE`` are
-    sent, and a store or bus that fails after some were is answered with how far it came: what was sent is to be noted, or
-    an outbox grown deep in an outage would be sent from its beginning for ever. The rest waits for the next call, which
-    meets the failure itself. Raises what store and bus raise, and ``Hole``.
+    sent, and what fails after some were is answered with how far it came: what was sent is to be noted, or an outbox
+    grown deep in an outage would be sent from its beginning for ever. The rest waits for the next call, which meets the
+    failure itself. Raises what store and bus raise, and ``Hole``.
     """
     mark = published
     try:
         for segment in islice(_waiting(store, stream, published, head, held), RELAY_AT_ONCE):
             send(bus, segment)
             mark = segment.last
-    except Retry:
+    except BrainstemError:
         if mark == published:
             raise
     return mark

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from shared import refs
-from shared.errors import Hole, Retry
+from shared.errors import Hole, Retry, TooLarge
 from shared.events import publish
 from shared.events.app import AppStream
 from shared.events.publish import relay
@@ -67,8 +67,24 @@ def test_one_call_sends_a_bounded_number_of_segments(machine, monkeypatch):
 def test_a_missing_segment_is_never_passed_over(machine):
     head = outbox(machine, 5)
     machine.store.commit([Delete(refs.segment(APP, 3))])
+    assert relay(machine.store, machine.bus, APP, 0, head) == 2
     with pytest.raises(Hole):
-        relay(machine.store, machine.bus, APP, 0, head)
+        relay(machine.store, machine.bus, APP, 2, head)
+    assert machine.bus.sequences(APP) == [1, 2]
+
+
+def test_what_precedes_an_event_that_the_bus_refuses_is_sent_once(machine):
+    head = outbox(machine, 3)
+
+    def refuse():
+        raise TooLarge("The topic events refuses a message.")
+
+    machine.bus.before_publish += [lambda: None] * 4 + [refuse] * 2
+    assert relay(machine.store, machine.bus, APP, 0, head) == 2
+    for _ in range(2):
+        with pytest.raises(TooLarge):
+            relay(machine.store, machine.bus, APP, 2, head)
+        machine.bus.before_publish += [refuse]
     assert machine.bus.sequences(APP) == [1, 2]
 
 
