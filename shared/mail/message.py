@@ -131,14 +131,12 @@ def _event(
 ) -> Event:
     id_ = fact_id(mailbox.id, data["id"], type_, data["version"] if type_ == UPDATED else "")
     origin = origin_of(mailbox, data)
-    body: Data = {
-        "event_id": id_,
-        "ts": iso(at),
-        **public(mailbox.id, mailbox.provider, data),
-        "sequence": sequence,
-        "stream": mailbox.id,
-        "origin": origin,
-    }
+    body = public(mailbox.id, mailbox.provider, data)
+    body["event_id"] = id_
+    body["ts"] = iso(at)
+    body["sequence"] = sequence
+    body["stream"] = mailbox.id
+    body["origin"] = origin
     if changed is not None:
         body["changed"] = changed
     if data["truncated"]:
