@@ -60,7 +60,9 @@ def functions() -> str:
         )
         for one in load()
     ]
-    return _table(("Function", "Trigger", "Path", "Reached by", "Grants", "Secrets", "Publishes", "At once", "Limit"), rows)
+    return _table(
+        ("Function", "Trigger", "Path", "Reached by", "Grants", "Secrets", "Publishes", "At once", "Limit"), rows
+    )
 
 
 def error_tree(kind: type[BrainstemError] = BrainstemError, depth: int = 0) -> Iterable[tuple[int, type[Any]]]:
