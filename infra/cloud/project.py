@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from infra.cloud.indexes import COLLECTIONS, KEY_COLLECTIONS, configuration
-from infra.local.catalogue import Function
-from shared.events.publish import EVENTS_TOPIC, SEGMENTS_TOPIC
+from infra.local.catalogue import Function, topics
 from shared.queries import SHAPES
 
 GMAIL_PUBLISHER = "serviceAccount:gmail-api-push@system.gserviceaccount.com"
@@ -25,8 +24,6 @@ SERVICES = (
     "run", "cloudbuild", "artifactregistry", "firestore", "pubsub", "cloudtasks", "cloudscheduler", "secretmanager", "iam",
     "gmail",
 )  # fmt: skip
-PUBLISHERS = frozenset({"api", "oauth", "sync", "tick"})
-"""The functions whose steps write to a log, and so publish."""
 
 _Words: TypeAlias = Sequence[str]
 
@@ -116,14 +113,12 @@ def _builder(functions: Sequence[Function], place: Place) -> Iterator[Command]:
 
 
 def _topics(functions: Sequence[Function], place: Place) -> Iterator[Command]:
-    heard = {value for function in functions for kind, value in [function.trigger] if kind == "topic"}
-    for topic in sorted(heard | {EVENTS_TOPIC, SEGMENTS_TOPIC}):
+    for topic in topics(functions):
         yield _make("pubsub", "topics", "create", topic, "--message-retention-duration=30d")
-    for topic in (EVENTS_TOPIC, SEGMENTS_TOPIC):
-        for function in functions:
-            if function.name in PUBLISHERS:
-                yield _grant(("pubsub", "topics"), topic, member(function.identity, place), "roles/pubsub.publisher")
-    if "gmail" in heard:
+    for function in functions:
+        for topic in function.publishes:
+            yield _grant(("pubsub", "topics"), topic, member(function.identity, place), "roles/pubsub.publisher")
+    if "gmail" in topics(functions):
         yield _grant(("pubsub", "topics"), "gmail", GMAIL_PUBLISHER, "roles/pubsub.publisher")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ class Function:
     memory: str
     secrets: tuple[str, ...]
     grants: str
+    publishes: tuple[str, ...]
 
     def is_public(self, path: str) -> bool:
         """Whether anyone may call this path of the function."""
@@ -48,6 +50,12 @@ def load(path: Path = ROOT / "infra" / "functions.yaml") -> tuple[Function, ...]
         if len(values) != len(set(values)):
             raise CatalogueError(f"Two functions share the same {attribute}.")
     return functions
+
+
+def topics(functions: Iterable[Function]) -> list[str]:
+    """The topics of the product: those it publishes to and those its functions listen to."""
+    heard = {value for function in functions for kind, value in [function.trigger] if kind == "topic"}
+    return sorted(heard.union(*(function.publishes for function in functions)))
 
 
 def _function(name: str, entry: dict[str, Any]) -> Function:
@@ -73,4 +81,5 @@ def _function(name: str, entry: dict[str, Any]) -> Function:
         memory=entry["memory"],
         secrets=tuple(entry["secrets"]),
         grants=entry["grants"],
+        publishes=tuple(entry["publishes"]),
     )

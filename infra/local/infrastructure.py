@@ -19,10 +19,10 @@ from google.cloud.firestore_v1 import types
 from google.cloud.firestore_v1.services.firestore import FirestoreClient
 from google.cloud.firestore_v1.services.firestore.transports.grpc import FirestoreGrpcTransport
 
-from infra.local.catalogue import load
+from infra.local.catalogue import load, topics
 from infra.local.emulators import Emulators, Unavailable, are_given, emulators, end_run, own_run
 from infra.local.gateway import QUERY
-from infra.local.pubsub_emulator import PubSubEmulator, Pulled, Push, pushes, topics
+from infra.local.pubsub_emulator import PubSubEmulator, Pulled, Push, pushes
 from infra.local.sentences import CannotRun
 from infra.local.verify_delivery import Delivery
 from shared.adapters.cloud.connect import plain_channel

@@ -20,7 +20,6 @@ from google.pubsub_v1.types import PullRequest, RetryPolicy, Subscription
 from infra.local.catalogue import Function
 from shared.adapters.cloud.connect import plain_channel
 from shared.errors import Retry
-from shared.events.publish import EVENTS_TOPIC, SEGMENTS_TOPIC
 from shared.ports import BusMessage
 
 TIMEOUT = 10.0
@@ -47,12 +46,6 @@ class Pulled:
     id: str
     ordering_key: str
     message: BusMessage
-
-
-def topics(functions: Iterable[Function]) -> list[str]:
-    """The topics of the product: those it publishes to and those its functions listen to."""
-    heard = {value for function in functions for kind, value in [function.trigger] if kind == "topic"}
-    return sorted(heard | {EVENTS_TOPIC, SEGMENTS_TOPIC})
 
 
 def pushes(functions: Iterable[Function], endpoint: Callable[[Function], str]) -> list[Push]:

@@ -18,6 +18,8 @@ Row: TypeAlias = tuple[str, str, str]
 """Parent (``users/u``, empty at the root), group (``mailboxes``), key (``m``)."""
 
 _TEXT = frozenset({str})
+_NESTS = frozenset({dict, list})
+_PLAIN = frozenset({str, bool, type(None)})
 _FORBIDDEN = re.compile(r"[\x00-\x1f]")
 
 
@@ -36,13 +38,24 @@ def join(parent: str, group: str, key: str) -> str:
 
 def encode(data: Data) -> str:
     """The compact JSON of a document. Raises ``ValueError`` for what no document may hold, and ``TooLarge``."""
+    return dump(data).decode()
+
+
+def dump(data: Data) -> bytes:
+    """The compact JSON of a document, as bytes. Raises as ``encode`` does."""
     if type(data) is not dict:
         raise ValueError("A document is a dict.")
-    _check(data, 1)
+    _check(data, MAX_DEPTH)
     text = _dump(data)
     if len(text) > MAX_DOCUMENT_BYTES:
         raise TooLarge("A document is over its limit.")
-    return text.decode()
+    return text
+
+
+def dump_nested(value: list[Any] | dict[str, Any]) -> bytes:
+    """The compact JSON of one field of a document. Raises ``ValueError`` for what no document may hold."""
+    _check(value, MAX_DEPTH - 1)
+    return _dump(value)
 
 
 def weight(text: str) -> int:
@@ -54,7 +67,7 @@ def scalar(value: Any) -> str:
     """The JSON of a value that a query compares with. Raises ``ValueError`` for what no document may hold."""
     if not isinstance(value, str | int | float):
         raise ValueError("A query compares with strings, numbers and booleans.")
-    _check(value, 1)
+    _check_scalar(value)
     return _dump(value).decode()
 
 
@@ -65,7 +78,32 @@ def _dump(value: Any) -> bytes:
         raise ValueError("A document holds something that is not JSON.") from error
 
 
-def _check(value: Any, depth: int) -> None:
+def _check(value: list[Any] | dict[str, Any], depth: int) -> None:
+    """Look at all values of one depth at a time: a segment of the log holds thousands."""
+    level: list[list[Any] | dict[str, Any]] = [value]
+    for _ in range(depth):
+        items: list[Any] = []
+        for nest in level:
+            if isinstance(nest, list):
+                items += nest
+                continue
+            if not _TEXT.issuperset(map(type, nest)) and not all(isinstance(name, str) for name in nest):
+                raise ValueError("A document has a key that is not a string.")
+            items += nest.values()
+        if _PLAIN.issuperset(map(type, items)):
+            return
+        others = [item for item in items if type(item) not in _PLAIN]
+        level = [item for item in others if type(item) in _NESTS]
+        if len(level) < len(others):
+            for item in others:
+                if type(item) not in _NESTS:
+                    _check_scalar(item)
+        if not level:
+            return
+    raise ValueError("A document is nested too deeply.")
+
+
+def _check_scalar(value: Any) -> None:
     if isinstance(value, str) or value is None or value is True or value is False:
         return  # orjson itself refuses lone surrogates
     if isinstance(value, int):
@@ -74,20 +112,8 @@ def _check(value: Any, depth: int) -> None:
     elif isinstance(value, float):
         if not math.isfinite(value):
             raise ValueError("A document holds a number that is not finite.")
-    elif type(value) is dict or type(value) is list:
-        if depth > MAX_DEPTH:
-            raise ValueError("A document is nested too deeply.")
-        if type(value) is dict and not _has_text_keys(value):
-            raise ValueError("A document has a key that is not a string.")
-        for item in value.values() if type(value) is dict else value:
-            if type(item) is not str:  # most are, and a call costs more than the question
-                _check(item, depth + 1)
     else:
         raise ValueError(f"A document cannot hold a {type(value).__name__}.")
-
-
-def _has_text_keys(value: dict[Any, Any]) -> bool:
-    return _TEXT.issuperset(map(type, value)) or all(isinstance(name, str) for name in value)
 
 
 def _is_segment(text: str) -> bool:

@@ -10,12 +10,14 @@ from __future__ import annotations
 import hashlib
 import uuid
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
+import msgspec
 import orjson
+from msgspec.structs import astuple
 
 from shared import refs
 from shared.ports import BusMessage, Create, Data
@@ -23,14 +25,15 @@ from shared.ports import BusMessage, Create, Data
 SEGMENT_BYTES = 800_000
 """A segment is closed before its events weigh more than this; one event alone is bounded by the fold."""
 
+_VARIANT = {digit: f"{int(digit, 16) & 3 | 8:x}" for digit in "0123456789abcdef"}
 _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "https://cloudevents.io/brainstem")
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(msgspec.Struct, frozen=True, eq=False):
     """One numbered event of one stream. ``provider`` and ``origin`` are empty where no mailbox is behind it.
 
-    ``encoded`` is ``data`` as JSON where its writer had to weigh it, so that publishing need not encode it again.
+    ``encoded`` is ``data`` as JSON where its writer had to weigh it, so that publishing need not encode it again; it makes
+    no difference between events. A struct, because a page has hundreds: a frozen dataclass takes ten times as long to make.
     """
 
     id: str
@@ -41,7 +44,10 @@ class Event:
     data: Data
     provider: str = ""
     origin: str = ""
-    encoded: bytes = field(default=b"", repr=False, compare=False)
+    encoded: bytes = b""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Event) and astuple(self)[:-1] == astuple(other)[:-1]
 
     @property
     def subject(self) -> str:
@@ -132,11 +138,8 @@ def numbered_id(stream: str, sequence: int) -> str:
 
 def _name_based(name: str) -> str:
     """A name-based UUID (RFC 9562, version 5): the text of ``uuid.uuid5`` without its object, since every mail has one."""
-    octets = bytearray(hashlib.sha1(_NAMESPACE.bytes + name.encode(), usedforsecurity=False).digest()[:16])
-    octets[6] = octets[6] & 0x0F | 0x50
-    octets[8] = octets[8] & 0x3F | 0x80
-    text = octets.hex()
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+    text = hashlib.sha1(_NAMESPACE.bytes + name.encode(), usedforsecurity=False).hexdigest()
+    return f"{text[:8]}-{text[8:12]}-5{text[13:16]}-{_VARIANT[text[16]]}{text[17:20]}-{text[20:32]}"
 
 
 @lru_cache(maxsize=64)

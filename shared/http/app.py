@@ -38,7 +38,7 @@ def create_app(settings: Settings, clock: Clock) -> Flask:
     @app.before_request
     def trace() -> None:
         logs.clear()
-        logs.bind_trace(dict(request.headers))
+        logs.bind_trace(dict(request.headers), settings.cloud_project)
         if request.url_rule is not None:
             logs.bind(method=request.method, route=request.url_rule.rule)
 

@@ -107,14 +107,18 @@ def apply(
 def finish(ctx: Context, applied: Applied, published: int = 0, successor: str | None = None) -> None:
     """Publish up to the head just committed, then go on: successor first, then the caller may acknowledge.
 
-    With a successor the mark travels in its task and is written by its commit; without one it is written here.
+    With a successor the mark travels in its task and is written by its commit; without one it is written here, and what
+    could not be sent brings the step back. Raises ``Retry``, ``Hole``.
     """
     state = sent(applied.loaded.state, published)
     mark = relay(ctx.store, ctx.bus, state.id, state.published, state.head, applied.segments)
     if successor is not None:
         continue_chain(ctx.tasks, state, successor, mark)
-    elif mark > applied.loaded.state.published:
+        return
+    if mark > applied.loaded.state.published:
         mark_sent(ctx, applied.loaded, mark)
+    if mark < state.head:
+        raise Retry("Some events have yet to reach the bus.")
 
 
 def _fetched(account: Account, ids: tuple[str, ...]) -> tuple[Fetched, ...]:

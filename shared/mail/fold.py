@@ -117,15 +117,18 @@ def fold(mailbox: MailboxState, known: Mapping[str, Doc], work: Work) -> Folded:
     wanted = tuple(id_ for id_, item in items.items() if item.wanted)
     if wanted:
         return Folded(wanted=wanted)
-    return Folded(tuple(_commits(replace(mailbox, refused_in_row=row), known, work, items)))
+    if row != mailbox.refused_in_row:
+        mailbox = replace(mailbox, refused_in_row=row)
+    return Folded(tuple(_commits(mailbox, known, work, items)))
 
 
 def fits(message: Message) -> bool:
     """Whether a message can be stored and told of; only one that may be too heavy is weighed exactly."""
-    headers, addresses = message.headers, (message.sender, *message.to, *message.cc, *message.bcc)
-    texts = (message.subject, message.snippet, *addresses, *message.labels, *headers, *headers.values())
+    headers = message.headers
+    addresses = (message.sender, *message.to, *message.cc, *message.bcc)
     names = (message.id, message.thread_id, message.version, *message.truncated)
-    most = _ESCAPED * len("".join((*texts, *names))) + 4 * len(texts) + 4 * len(names) + _FRAME_BYTES
+    texts = (message.subject, message.snippet, *addresses, *message.labels, *headers, *headers.values(), *names)
+    most = _ESCAPED * len("".join(texts)) + 4 * len(texts) + _FRAME_BYTES
     return most <= MESSAGE_BYTES or len(orjson.dumps(mail.present(message, None))) <= MESSAGE_BYTES
 
 

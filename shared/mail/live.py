@@ -43,7 +43,7 @@ def look(ctx: Context, loaded: Loaded, task: StepTask) -> bool:
         _LOG.info("push_missed", "A mail was found that no push had told of.", mailbox_id=state.id, seconds=late)
     if page.more:
         finish(ctx, applied, task.published, successor="live")
-    elif applied.segments or task.published > state.published:
+    elif applied.segments or task.published > state.published or _left_over(applied.loaded.state):
         finish(ctx, applied, task.published)
     ring_gaps(ctx, loaded.state, applied.loaded.state)
     return True
@@ -54,6 +54,14 @@ def resume(ctx: Context, state: MailboxState, task: StepTask) -> bool:
     if state.more:
         continue_chain(ctx.tasks, state, "live", task.published)
     return state.more or task.page is not None
+
+
+def _left_over(state: MailboxState) -> bool:
+    """Whether events wait for the bus and no walk is under way whose next page takes them along.
+
+    A step whose publishing failed comes back to an empty look; without this its events would wait for the tick.
+    """
+    return state.published < state.head and state.backfill.done and state.resync is None
 
 
 def ring_gaps(ctx: Context, before: MailboxState, after: MailboxState) -> None:

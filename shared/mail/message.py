@@ -143,14 +143,12 @@ def _event(
         version = f"{version}|repair|{sequence}"  # what the provider did at this version may have been told already
     id_ = fact_id(mailbox.id, data["id"], type_, version)
     origin = "repair" if repair else origin_of(mailbox, data)
-    body: Data = {
-        "event_id": id_,
-        "ts": iso(at),
-        **public(mailbox.id, mailbox.provider, data),
-        "sequence": sequence,
-        "stream": mailbox.id,
-        "origin": origin,
-    }
+    body = public(mailbox.id, mailbox.provider, data)
+    body["event_id"] = id_
+    body["ts"] = iso(at)
+    body["sequence"] = sequence
+    body["stream"] = mailbox.id
+    body["origin"] = origin
     if changed is not None:
         body["changed"] = changed
     if data["truncated"]:

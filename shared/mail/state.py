@@ -198,14 +198,16 @@ def settled(state: MailboxState) -> MailboxState:
         status = "resyncing"
     else:
         status = "live" if state.backfill.done else "backfilling"
-    return replace(state, status=status)
+    return state if status == state.status else replace(state, status=status)
 
 
 def healthy(state: MailboxState, chain: str, at: float) -> MailboxState:
     """The mailbox once a step of a chain has succeeded: that chain's trouble is over, and a pause that has ended."""
-    troubles = {name: trouble for name, trouble in state.troubles.items() if name != chain}
-    resume_at = state.resume_at if state.resume_at is not None and state.resume_at > at else None
-    return settled(replace(state, troubles=troubles, resume_at=resume_at))
+    over = state.resume_at is not None and state.resume_at <= at
+    if chain in state.troubles or over:
+        troubles = {name: trouble for name, trouble in state.troubles.items() if name != chain}
+        state = replace(state, troubles=troubles, resume_at=None if over else state.resume_at)
+    return settled(state)
 
 
 def troubled(state: MailboxState, chain: str, reason: str, stopped: bool = False) -> MailboxState:
@@ -225,7 +227,10 @@ def followed(state: MailboxState) -> str:
 def sent(state: MailboxState, mark: int) -> MailboxState:
     """The mailbox once the bus has everything up to ``mark``; the mark never goes back."""
     published = max(state.published, mark)
-    return replace(state, published=published, due_outbox=None if published >= state.head else state.due_outbox)
+    due = None if published >= state.head else state.due_outbox
+    if (published, due) == (state.published, state.due_outbox):
+        return state  # a copy of so many fields costs as much as reading a mail
+    return replace(state, published=published, due_outbox=due)
 
 
 def document(state: MailboxState) -> Data:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import orjson
 
-from shared.wiring import Brainstem
+from shared.wiring import Brainstem, Ports
 from tests.bench.ledger import CountingBus, CountingStore, CountingTasks, Ledger
+from tests.bench.stopwatch import Stopwatch
 from tests.world import ADDRESS, InProcess, World
 
 PAGE = 100
@@ -18,20 +19,30 @@ QUIET = 20.0
 """Virtual seconds after which a connected mailbox has come to rest; the first tick comes later."""
 
 
+Adapters: TypeAlias = Callable[[Ports, Stopwatch, Ledger], Ports]
+"""Puts adapters in the place of a world's own; told what must not be charged to them, and where to book what they send."""
+
+
+def embedded_alone(ports: Ports, _watch: Stopwatch, _ledger: Ledger) -> Ports:
+    """The world's own."""
+    return ports
+
+
 class CountedWorld(World):
     """``World``, whose functions write every operation into a ledger under their names."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, adapters: Adapters = embedded_alone) -> None:
         super().__init__(folder, seed=1, page_size=PAGE)
         self.ledger = Ledger()
-        ports = replace(
-            self.ports,
-            store=CountingStore(self.ports.store, self.ledger),
-            keys=CountingStore(self.ports.keys, self.ledger),
-            bus=CountingBus(self.ports.bus, self.ledger),
-            tasks=CountingTasks(self.ports.tasks, self.ledger),
+        ports = adapters(self.ports, Stopwatch(), self.ledger)
+        counted = replace(
+            ports,
+            store=CountingStore(ports.store, self.ledger),
+            keys=CountingStore(ports.keys, self.ledger),
+            bus=CountingBus(ports.bus, self.ledger),
+            tasks=CountingTasks(ports.tasks, self.ledger),
         )
-        self.product = Brainstem(self.settings, ports, lambda: InProcess(self.website))
+        self.product = Brainstem(self.settings, counted, lambda: InProcess(self.website))
 
     def call(self, function: str, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any]:
         """One HTTP call of a function, booked; an error would be work done twice, so there must be none."""

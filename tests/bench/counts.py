@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.bench.counted import PAGE, CountedWorld
+from tests.bench.counted import PAGE, Adapters, CountedWorld, embedded_alone
 from tests.bench.figures import (
     CONSUMER_READS,
     CONSUMER_WRITES,
@@ -49,12 +49,14 @@ _METHODS = {
 _NOT_OF_A_MAIL = ("tick", "sync live poll", "sync channel")
 
 
-def count(folder: Path, mails: int, samples: int = 2) -> list[Figure]:
-    """Count it all; the same ``mails`` give the same figures every time.
+def count(
+    folder: Path, mails: int, samples: int = 2, adapters: Adapters = embedded_alone, hours: bool = True
+) -> list[Figure]:
+    """Count it all, or without the ``hours`` in which no mail comes; the same ``mails`` give the same figures every time.
 
     The samples lie within the first hour, before the access token has to be refreshed.
     """
-    world = CountedWorld(folder)
+    world = CountedWorld(folder, adapters)
     backfill = world.followed(mails)
     figures = [*_backfill(backfill, mails), *_steps(backfill)]
     isolated, followers = [], []
@@ -66,7 +68,7 @@ def count(folder: Path, mails: int, samples: int = 2) -> list[Figure]:
     figures += _live("isolated", isolated)
     figures += _live("following", followers)
     figures += _consumer(backfill, [*isolated, *followers])
-    return [*figures, *_idle(world.pass_time(REFRESH_DUE), [*isolated, *followers])]
+    return [*figures, *_idle(world.pass_time(REFRESH_DUE), [*isolated, *followers])] if hours else figures
 
 
 def _await_poll(world: CountedWorld) -> None:

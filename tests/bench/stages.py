@@ -48,7 +48,7 @@ def measure(fresh: Callable[[], Path], advance: Callable[[str], None]) -> list[F
             parts += Rig(fresh(), tape, watch).backfill()
         whole += Rig(fresh(), tape).backfill()
         naive += Naive(fresh(), world.settings, world.clock, tape).backfill(NAIVE_PAGES)
-    return [*_stages(parts, whole), *_wire(world, tape), *_compared(whole, naive)]
+    return [*_stages(parts, whole), *_wire(world, tape), *compared(COMPARED, whole, naive)]
 
 
 def _record_for_the_naive(world: World, tape: Tape) -> None:
@@ -64,9 +64,9 @@ def _record_for_the_naive(world: World, tape: Tape) -> None:
 
 def _stages(parts: list[TimedPage], whole: list[TimedPage]) -> list[Figure]:
     figures = [
-        _per_mail([page.stages.get(name, 0.0) for page in parts]).figure(CPU, name, "us") for name in (*STAGES, STEP)
+        per_mail([page.stages.get(name, 0.0) for page in parts]).figure(CPU, name, "us") for name in (*STAGES, STEP)
     ]
-    end_to_end = _per_mail([page.cpu for page in whole]).figure(
+    end_to_end = per_mail([page.cpu for page in whole]).figure(
         CPU,
         "end to end, fetch to successor",
         "us",
@@ -107,7 +107,8 @@ def _gets(provider: GmailProvider, token: str, ids: Sequence[str]) -> list[float
     return samples[len(samples) // 2 :]
 
 
-def _compared(ours: list[TimedPage], naive: list[TimedPage]) -> list[Figure]:
+def compared(section: str, ours: Sequence[TimedPage], naive: Sequence[TimedPage]) -> list[Figure]:
+    """What a mail takes us and a naive pipeline."""
     figures: list[Figure] = []
     counts: tuple[tuple[str, Callable[[TimedPage], int]], ...] = (
         ("document writes", lambda page: page.tally.writes),
@@ -116,14 +117,14 @@ def _compared(ours: list[TimedPage], naive: list[TimedPage]) -> list[Figure]:
     )
     for name, of in counts:
         value, other = (sum(map(of, pages)) / len(pages) / PAGE for pages in (ours, naive))
-        figures.append(Figure(COMPARED, name, value, exact=True, naive=other))
+        figures.append(Figure(section, name, value, exact=True, naive=other))
     timed: tuple[tuple[str, Callable[[TimedPage], float]], ...] = (
         ("CPU", lambda page: page.cpu),
         ("wall", lambda page: page.wall),
     )
     for name, seconds in timed:
-        spread, theirs = (_per_mail([seconds(page) for page in pages]) for pages in (ours, naive))
-        figures.append(replace(spread.figure(COMPARED, name, "us"), naive=theirs.middle))
+        spread, theirs = (per_mail([seconds(page) for page in pages]) for pages in (ours, naive))
+        figures.append(replace(spread.figure(section, name, "us"), naive=theirs.middle))
     return figures
 
 
@@ -131,5 +132,6 @@ def _secret() -> str:
     return ""
 
 
-def _per_mail(seconds_per_page: Sequence[float]) -> Spread:
+def per_mail(seconds_per_page: Sequence[float]) -> Spread:
+    """Microseconds per mail."""
     return Spread.of([seconds * 1e6 / PAGE for seconds in seconds_per_page])

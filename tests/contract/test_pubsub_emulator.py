@@ -11,9 +11,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from infra.local.catalogue import load
+from infra.local.catalogue import load, topics
 from infra.local.emulators import Unavailable, emulators
-from infra.local.pubsub_emulator import PubSubEmulator, Push, pushes, topics
+from infra.local.pubsub_emulator import PubSubEmulator, Push, pushes
 from shared.adapters.cloud.bus import CloudBus
 from shared.adapters.cloud.connect import plain_channel
 from shared.errors import Retry

@@ -17,6 +17,7 @@ from google.cloud.firestore_v1 import types
 from google.cloud.firestore_v1.services.firestore import FirestoreClient
 from google.cloud.firestore_v1.services.firestore.transports.grpc import FirestoreGrpcTransport
 
+from shared.adapters import documents
 from shared.adapters.cloud import decode, failures, queries
 from shared.adapters.cloud.connect import with_credentials
 from shared.adapters.cloud.encode import TOUCH, Raw, document_name, field_path, fill, stored_name
@@ -110,18 +111,18 @@ class CloudStore:
             match write:
                 case Create():
                     raw.update.name = name
-                    weight += fill(raw.update.fields, write.data)
+                    weight += fill(raw.update, write.data)
                     raw.current_document.exists = False
                 case Update():
                     raw.update.name = name
-                    weight += fill(raw.update.fields, write.data)
+                    weight += fill(raw.update, write.data)
                     raw.update_mask.field_paths.extend(field_path(stored_name(field)) for field in write.data)
                     raw.update_mask.field_paths.append(TOUCH)
                     possible &= decode.into_time(write.expect, raw.update.fields[TOUCH].timestamp_value)
                     possible &= decode.into_time(write.expect, raw.current_document.update_time)
                 case Put():
                     raw.update.name = name
-                    weight += fill(raw.update.fields, write.data)
+                    weight += fill(raw.update, write.data)
                     raw.update.fields[TOUCH].integer_value = next(self._puts)
                 case Delete():
                     raw.delete = name
@@ -131,7 +132,7 @@ class CloudStore:
                     raw.update.name = name
                     raw.update_mask.SetInParent()
                     possible &= decode.into_time(write.expect, raw.current_document.update_time)
-        if weight > MAX_COMMIT_BYTES:
+        if weight > MAX_COMMIT_BYTES and _weight(writes) > MAX_COMMIT_BYTES:
             raise TooLarge("A commit is over its limit.")
         if not possible:
             raise Conflict  # no document ever had such a version
@@ -142,6 +143,12 @@ class CloudStore:
             yield from method(request=request, retry=None, timeout=READ_SECONDS)  # type: ignore[operator]
         except GoogleAPICallError as error:
             raise failures.of_read(error) from error
+
+
+def _weight(writes: Sequence[Write]) -> int:
+    """The bytes of compact JSON that a commit brings."""
+    datas = [write.data for write in writes if isinstance(write, Create | Update | Put)]
+    return sum([len(documents.dump(data)) for data in datas])
 
 
 def _version(write: Write, result: Raw) -> str | None:

@@ -62,16 +62,14 @@ def _sane(addresses: tuple[str, ...]) -> tuple[str, ...]:
 
 def _small(message: Message) -> bool:
     """Whether it is within all bounds by far, even with the worst escaping: spares ordinary mail the exact answer."""
-    addresses = (message.sender, *message.to, *message.cc, *message.bcc)
-    texts = (*addresses, *message.labels, *message.headers.values())
-    lengths = len("".join(texts)) + len(message.subject)
-    return (
-        lengths < MAX_SUBJECT
-        and len(message.snippet) <= MAX_SNIPPET
-        and len(message.labels) <= MAX_LABELS
-        and max(map(len, addresses)) <= MAX_ADDRESS
-        and max(map(len, message.labels), default=0) <= MAX_LABEL
-    )
+    addresses = len("".join((message.sender, *message.to, *message.cc, *message.bcc)))
+    labels = len("".join(message.labels))
+    if addresses > MAX_ADDRESS or labels > MAX_LABEL:  # no single one is longer than all; if all are, look at each
+        addressed = (message.sender, *message.to, *message.cc, *message.bcc)
+        if max(map(len, addressed)) > MAX_ADDRESS or max(map(len, message.labels), default=0) > MAX_LABEL:
+            return False
+    lengths = addresses + labels + len("".join(message.headers.values())) + len(message.subject)
+    return lengths < MAX_SUBJECT and len(message.snippet) <= MAX_SNIPPET and len(message.labels) <= MAX_LABELS
 
 
 def _lighten(message: Message) -> Message:

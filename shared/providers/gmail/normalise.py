@@ -22,11 +22,13 @@ from shared.providers.gmail.text import clean, unfold
 STRUCTURAL = ("From", "To", "Cc", "Bcc", "Subject", "Date")
 """The headers that a ``Message`` is made of; they have to be asked for whatever the allow-list says."""
 
-_STRUCTURAL_KEYS = frozenset(name.lower() for name in STRUCTURAL)
 _ADDRESSES = frozenset(("from", "to", "cc", "bcc", "reply-to", "sender"))
 _EARLIEST, _LATEST = -2_208_988_800.0, 253_402_300_799.0  # the years 1900 to 9999: what everything behind us can print
 _MILLISECONDS = re.compile(r"-?[0-9]{1,18}\Z")
 _HISTORY_ID = re.compile(r"(?=[0-9])0*+([0-9]{0,64})\Z")
+# All that Gmail escapes. The ampersand is the last one: what it leaves behind is text.
+_ENTITIES = {"&#39;": "'", "&quot;": '"', "&lt;": "<", "&gt;": ">", "&amp;": "&"}
+_SHORT = 200  # characters of an address header that is worth remembering
 _SNIPPET_SOURCE = 20 * MAX_SNIPPET  # unescaping shortens; this much always fills the bound or is all of it
 
 
@@ -41,22 +43,27 @@ def normalise(raw: object, headers: Sequence[str], expected_id: str | None = Non
     version = history_id(raw.get("historyId"))
     if problem := _problem(id, thread_id, version, expected_id):
         return Refused(expected_id or id[:MAX_ID], problem)
-    allowed = _canonical(tuple(headers))
-    fields = _fields(raw.get("payload"), allowed)
-    decoded = {key: _decoded(key, values) for key, values in fields.items() if key in allowed or key == "subject"}
+    allowed, wanted = _canonical(headers if type(headers) is tuple else tuple(headers))
+    fields = _fields(raw.get("payload"), wanted)
+    subject = _decoded(fields["subject"]) if "subject" in fields else []
+    kept = {
+        name: _addressed(fields[key]) if key in _ADDRESSES
+        else ", ".join(subject if key == "subject" else _decoded(fields[key]))
+        for key, name in allowed if key in fields
+    }  # fmt: skip
     message = Message(
-        id=id,
-        thread_id=thread_id,
-        version=version or "",
-        labels=_labels(raw.get("labelIds")),
-        received_at=_received_at(raw.get("internalDate"), fields.get("date", ())),
-        subject=decoded["subject"][0] if "subject" in decoded else "",
-        sender=next(iter(_recipients(fields.get("from", ()))), ""),
-        to=_recipients(fields.get("to", ())),
-        cc=_recipients(fields.get("cc", ())),
-        bcc=_recipients(fields.get("bcc", ())),
-        snippet=_snippet(raw.get("snippet")),
-        headers={name: ", ".join(decoded[key]) for key, name in allowed.items() if key in decoded},
+        id,
+        thread_id,
+        version or "",
+        _labels(raw.get("labelIds")),
+        _received_at(raw.get("internalDate"), fields.get("date", ())),
+        subject[0] if subject else "",
+        (_recipients(fields["from"]) or ("",))[0] if "from" in fields else "",
+        _recipients(fields["to"]) if "to" in fields else (),
+        _recipients(fields["cc"]) if "cc" in fields else (),
+        _recipients(fields["bcc"]) if "bcc" in fields else (),
+        _snippet(raw.get("snippet")),
+        kept,
     )
     return Upsert(fit(message))
 
@@ -83,11 +90,18 @@ def _problem(id: str, thread_id: str, version: str | None, expected_id: str | No
 
 
 @lru_cache(maxsize=16)
-def _canonical(headers: tuple[str, ...]) -> dict[str, str]:
-    return {name.lower(): name for name in headers}
+def _canonical(headers: tuple[str, ...]) -> tuple[tuple[tuple[str, str], ...], dict[str, str]]:
+    """The allow-list as (lower-case name, name), and the lower-case name of every header that is kept.
+
+    The latter is by the usual spellings as well, which spares most headers the conversion.
+    """
+    allowed = {name.lower(): name for name in headers}
+    return tuple(allowed.items()), {
+        spelling: name.lower() for name in (*STRUCTURAL, *headers) for spelling in (name, name.lower())
+    }
 
 
-def _fields(payload: object, allowed: Mapping[str, str]) -> dict[str, list[str]]:
+def _fields(payload: object, wanted: Mapping[str, str]) -> dict[str, list[str]]:
     """Collect the raw values that matter, unfolded, by lower-case header name."""
     fields: dict[str, list[str]] = {}
     entries = payload.get("headers") if isinstance(payload, dict) else None
@@ -95,25 +109,43 @@ def _fields(payload: object, allowed: Mapping[str, str]) -> dict[str, list[str]]
         if not isinstance(entry, dict):
             continue
         name, value = entry.get("name"), entry.get("value")
-        if isinstance(name, str) and isinstance(value, str):
-            key = name.lower()
-            if key in allowed or key in _STRUCTURAL_KEYS:
-                # Most values are printable: nothing in them is folded, and nothing has to be replaced.
-                text = value.lstrip(" ") if value.isprintable() else unfold(clean(value))
-                fields.setdefault(key, []).append(text)
+        if not isinstance(name, str) or not isinstance(value, str):
+            continue
+        key = wanted.get(name) or wanted.get(name.lower())
+        if key is None:
+            continue
+        # Most values are printable: nothing in them is folded, and nothing has to be replaced.
+        text = value.lstrip(" ") if value.isprintable() else unfold(clean(value))
+        if key in fields:
+            fields[key].append(text)
+        else:
+            fields[key] = [text]
     return fields
 
 
-def _decoded(key: str, values: list[str]) -> list[str]:
+def _decoded(values: list[str]) -> list[str]:
     if len(values) == 1 and "=?" not in values[0]:
         return values
-    return [
-        words.decode(value, quote=key in _ADDRESSES, enough=MAX_HEADER) if "=?" in value else value for value in values
-    ]
+    return [words.decode(value, enough=MAX_HEADER) for value in values]
 
 
-def _recipients(values: Sequence[str]) -> tuple[str, ...]:
+def _addressed(values: list[str]) -> str:
+    """An address header as people read it."""
+    if len(values) == 1 and len(values[0]) <= _SHORT:
+        return _remembered(values[0])[0]
+    return ", ".join([words.decode(value, quote=True, enough=MAX_HEADER) for value in values])
+
+
+def _recipients(values: list[str]) -> tuple[str, ...]:
+    if len(values) == 1 and len(values[0]) <= _SHORT:
+        return _remembered(values[0])[1]
     return tuple([address for value in values for address in bare(value)])
+
+
+@lru_cache(maxsize=1024)
+def _remembered(value: str) -> tuple[str, tuple[str, ...]]:
+    """An address header as people read it, and its addresses: the same few are in most of a mailbox."""
+    return words.decode(value, quote=True, enough=MAX_HEADER), tuple(bare(value))
 
 
 def _labels(value: object) -> tuple[str, ...]:
@@ -140,7 +172,14 @@ def _received_at(internal_date: object, dates: Sequence[str]) -> float:
 
 def _snippet(value: object) -> str:
     text = _string(value)[:_SNIPPET_SOURCE]
-    return clean(html.unescape(text)) if "&" in text else text
+    if "&" not in text:
+        return text
+    known = [entity for entity in _ENTITIES if entity in text]
+    if text.count("&") == sum(map(text.count, known)):
+        for entity in known:
+            text = text.replace(entity, _ENTITIES[entity])
+        return text
+    return clean(html.unescape(text))
 
 
 def _string(value: object) -> str:

@@ -11,13 +11,14 @@ import binascii
 import encodings.aliases
 import re
 import sys
-from collections.abc import Iterator
 from functools import lru_cache
-from typing import NamedTuple
+from itertools import groupby
+from operator import itemgetter
+from typing import TypeAlias
 
 from shared.providers.gmail.text import clean
 
-_START = re.compile(r"=\?([^?\s]{1,64})\?([bBqQ])\?")
+_ENCODED = re.compile(r"=\?([^?\s]{1,64})\?([bBqQ])\?(.*?)\?=", re.DOTALL)
 _HEX = re.compile(rb"(?:=[0-9A-Fa-f]{2})++")
 _NOT_BASE64 = bytes(set(range(256)) - set(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"))
 _LINEAR_SPACE = " \t\r\n"  # RFC 5322's white space; a no-break space between two encoded words is text
@@ -37,10 +38,8 @@ _CHARSETS = {
 _MEANT = {"ascii": "utf_8", "latin_1": "cp1252", "gb2312": "gb18030", "gbk": "gb18030", "shift_jis": "cp932",
           "euc_kr": "cp949", "big5": "big5hkscs"}  # fmt: skip
 
-
-class _Word(NamedTuple):
-    charset: str
-    octets: bytes
+_Word: TypeAlias = tuple[str, bytes]
+"""The codec of an encoded word ('' for none that is known), and its octets."""
 
 
 def decode(value: str, *, quote: bool = False, enough: int = sys.maxsize) -> str:
@@ -54,54 +53,36 @@ def decode(value: str, *, quote: bool = False, enough: int = sys.maxsize) -> str
         return value
     parts: list[str] = []
     run: list[_Word] = []
-    blank = ""
-    length = 0
-    for piece in _pieces(value):
-        if length > enough:
-            break
-        if isinstance(piece, _Word):
-            run.append(piece)
-            blank = ""
-        elif run and not blank and not piece.strip(_LINEAR_SPACE):
-            blank = piece
-        else:
-            length += _settle(parts, run, quote) + len(piece)
-            parts.append(blank + piece)
-            blank = ""
-    _settle(parts, run, quote)
-    return clean("".join(parts) + blank)
-
-
-def _pieces(value: str) -> Iterator[str | _Word]:
-    position = 0
-    while found := _START.search(value, position):
-        start, payload = found.span()
-        end = value.find("?=", payload)
-        if end < 0:
-            break  # no encoded word can end from here on
-        if start > position:
-            yield value[position:start]
-        charset, encoding = found.groups()
-        yield _Word(_charset(charset), _octets(encoding, value[payload:end]))
-        position = end + 2
-    if position < len(value):
-        yield value[position:]
+    position = length = 0
+    # Behind the last end of a word no word can end; looking for one from every start there would not be linear.
+    for found in _ENCODED.finditer(value, 0, value.rfind("?=") + 2):
+        start, end = found.span()
+        text = value[position:start]
+        if text and not (run and not text.strip(_LINEAR_SPACE)):
+            length += _settle(parts, run, quote) + len(text)
+            parts.append(text)
+            if length > enough:
+                break
+        charset, encoding, payload = found.groups()
+        run.append((_charset(charset), _octets(encoding, payload)))
+        position = end
+    else:
+        _settle(parts, run, quote)
+        parts.append(value[position:])
+    return clean("".join(parts))
 
 
 def _settle(parts: list[str], run: list[_Word], quote: bool) -> int:
     """Append the decoded run of neighbouring words, empty it, and answer how many characters it gave."""
     if not run:
         return 0
-    texts: list[str] = []
-    octets, charset = [run[0].octets], run[0].charset
-    for word in run[1:]:
-        if word.charset != charset:
-            texts.append(_text(b"".join(octets), charset))
-            octets, charset = [], word.charset
-        octets.append(word.octets)
-    texts.append(_text(b"".join(octets), charset))
+    if len(run) == 1:
+        text = _text(run[0][1], run[0][0])
+    else:
+        joined = [(charset, b"".join([word[1] for word in words])) for charset, words in groupby(run, itemgetter(0))]
+        text = "".join([_text(octets, charset) for charset, octets in joined])
     run.clear()
-    text = "".join(texts).replace("\r", " ").replace("\n", " ")
+    text = text.replace("\r", " ").replace("\n", " ")
     if quote and not _SPECIALS.isdisjoint(text) and not (parts and parts[-1].endswith('"')):
         text = '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
     parts.append(text)

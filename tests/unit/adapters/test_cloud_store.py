@@ -53,13 +53,13 @@ def store(client: Client, *shapes: Shape, database: str = "(default)") -> CloudS
 def stored(data: Data) -> dict[str, Any]:
     """The protobuf value of each field by its stored name."""
     raw = _Document()
-    encode.fill(raw.fields, data)
+    encode.fill(raw, data)
     return dict(raw.fields)
 
 
 def round_trip(data: Data) -> Data:
     raw = _Document()
-    encode.fill(raw.fields, data)
+    encode.fill(raw, data)
     return decode.data(_Document.FromString(raw.SerializeToString()).fields)
 
 
@@ -92,8 +92,80 @@ def test_every_document_comes_back_as_it_was(data: Data) -> None:
 
 
 @given(st.dictionaries(NAMES, VALUES, max_size=6))
-def test_a_document_weighs_its_compact_json(data: Data) -> None:
-    assert encode.fill(_Document().fields, data) == len(orjson.dumps(data))
+def test_a_document_is_never_taken_for_lighter_than_its_compact_json(data: Data) -> None:
+    assert encode.fill(_Document(), data) >= len(orjson.dumps(data))
+
+
+def test_a_document_that_could_be_too_heavy_is_weighed_exactly() -> None:
+    data = {"x": "é" * 400_000, "l": ["a"]}
+    assert encode.fill(_Document(), data) == len(orjson.dumps(data))
+
+
+def of_protobuf(value: Any) -> Any:
+    """The protobuf value as the library makes it, field by field."""
+    raw = types.Value.pb()()
+    if isinstance(value, bool):
+        raw.boolean_value = value
+    elif value is None:
+        raw.null_value = 0
+    elif isinstance(value, str):
+        raw.string_value = value
+    elif isinstance(value, int):
+        raw.integer_value = value
+    elif isinstance(value, float):
+        raw.double_value = value
+    elif isinstance(value, dict) or any(isinstance(item, list | dict) for item in value):
+        raw.bytes_value = orjson.dumps(value)
+    else:
+        raw.array_value.SetInParent()
+        raw.array_value.values.extend([of_protobuf(item) for item in value])
+    return raw
+
+
+@given(VALUES)
+def test_a_value_is_on_the_wire_as_protobuf_puts_it_there(value: Any) -> None:
+    assert encode.value_of(value).SerializeToString(deterministic=True) == of_protobuf(value).SerializeToString()
+
+
+@given(st.dictionaries(NAMES, VALUES | st.text(min_size=100, max_size=400), max_size=20))
+def test_a_document_is_on_the_wire_as_protobuf_puts_it_there(data: Data) -> None:
+    ours, theirs = _Document(), _Document()
+    encode.fill(ours, data)
+    for name, value in data.items():
+        theirs.fields[encode.stored_name(name)].CopyFrom(of_protobuf(value))
+    assert ours == theirs
+    assert ours.ByteSize() == theirs.ByteSize()
+
+
+@pytest.mark.parametrize(
+    "value",
+    [2**63, -(2**63) - 1, float("nan"), float("inf"), "\ud800", ["\ud800"], {"a": "\ud800"}, (), {1: 1}, b"", set()],
+)
+def test_what_no_document_may_hold_is_refused(value: Any) -> None:
+    for data in ({"x": value}, {"x": [value]}, {"x": {"y": [value]}}):
+        with pytest.raises(ValueError, match="document"):
+            encode.fill(_Document(), data)
+
+
+PARTS = st.text(min_size=1, max_size=6) | st.sampled_from(
+    ["users", "u1", "__x__", "__", "a__", ".", "..", "", "x" * 1501]
+)
+
+
+@given(st.lists(PARTS, min_size=1, max_size=5).map("/".join))
+def test_a_reference_is_judged_the_same_whether_its_key_is_plain_or_not(ref: str) -> None:
+    def named(ref: str) -> str | None:
+        try:
+            return encode.document_name(ROOT, ref)
+        except ValueError:
+            return None
+
+    try:
+        encode._ensure_name(ref)
+    except ValueError:
+        assert named(ref) is None
+    else:
+        assert named(ref) == f"{ROOT}/{ref}"
 
 
 @given(NAMES)
@@ -232,10 +304,10 @@ MEANINGS: dict[str, tuple[type[Exception], type[Exception]]] = {
     "DEADLINE_EXCEEDED": (Unknown, Retry),
     "NOT_FOUND": (Conflict, Retry),
     "ALREADY_EXISTS": (Conflict, Retry),
-    "PERMISSION_DENIED": (ConfigurationError, ConfigurationError),
-    "UNAUTHENTICATED": (ConfigurationError, ConfigurationError),
+    "PERMISSION_DENIED": (Retry, Retry),
+    "UNAUTHENTICATED": (Retry, Retry),
     "RESOURCE_EXHAUSTED": (Retry, Retry),
-    "FAILED_PRECONDITION": (Conflict, ConfigurationError),
+    "FAILED_PRECONDITION": (Conflict, Retry),
     "ABORTED": (Retry, Retry),
     "UNIMPLEMENTED": (Unknown, Retry),
     "INTERNAL": (Unknown, Retry),
@@ -269,7 +341,21 @@ def test_what_firestore_finds_too_large_is_never_tried_again(code: str, message:
 def test_a_missing_database_is_not_taken_for_a_conflict() -> None:
     said = "The database keys does not exist for project p. Please visit the console to add a database."
     for meaning in (failures.of_commit, failures.of_read):
-        assert type(meaning(failure("NOT_FOUND", said))) is ConfigurationError
+        assert type(meaning(failure("NOT_FOUND", said))) is Retry
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "cure"),
+    [
+        ("PERMISSION_DENIED", "", "roles/datastore.user"),
+        ("FAILED_PRECONDITION", "The query requires an index.", "infra/firestore.indexes.json"),
+        ("NOT_FOUND", "The database x does not exist for project p.", "create it"),
+    ],
+)
+def test_what_only_an_operator_can_cure_is_named_while_the_work_waits(code: str, message: str, cure: str) -> None:
+    error = failures.of_read(failure(code, message))
+    assert type(error) is Retry
+    assert cure in str(error)
 
 
 def test_what_firestore_says_is_never_repeated() -> None:

@@ -54,12 +54,15 @@ def functions() -> str:
             "anyone" if one.public else "invokers",
             one.grants,
             ", ".join(f"`{secret}`" for secret in one.secrets) or "-",
+            ", ".join(f"`{topic}`" for topic in one.publishes) or "-",
             str(one.concurrency),
             f"{one.timeout_seconds} s",
         )
         for one in load()
     ]
-    return _table(("Function", "Trigger", "Path", "Reached by", "Grants", "Secrets", "At once", "Limit"), rows)
+    return _table(
+        ("Function", "Trigger", "Path", "Reached by", "Grants", "Secrets", "Publishes", "At once", "Limit"), rows
+    )
 
 
 def error_tree(kind: type[BrainstemError] = BrainstemError, depth: int = 0) -> Iterable[tuple[int, type[Any]]]:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from infra.cloud import script
-from infra.cloud.project import BUILDER, CALLERS, PUBLISHERS, Command, email
+from infra.cloud.project import BUILDER, CALLERS, Command, email
 from infra.cloud.services import NUMBER, deploy, service
 from infra.local.catalogue import ROOT
 from shared.settings import Settings
@@ -84,8 +84,7 @@ def test_no_account_may_more_than_its_function_needs() -> None:
         wanted |= {("roles/datastore.user", f"{root}/keys")} if function.grants != "none" else set()
         wanted |= {("roles/secretmanager.secretAccessor", secret) for secret in function.secrets}
         wanted |= {("roles/cloudtasks.enqueuer", "sync"), ("roles/cloudtasks.viewer", "sync")}
-        if function.name in PUBLISHERS:
-            wanted |= {("roles/pubsub.publisher", "events"), ("roles/pubsub.publisher", "segments")}
+        wanted |= {("roles/pubsub.publisher", topic) for topic in function.publishes}
         assert mine == wanted, function.name
     for caller in CALLERS.values():
         assert not [role for who, role, _ in granted if who == caller]

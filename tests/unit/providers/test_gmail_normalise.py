@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import asdict, fields
+from html import unescape
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.providers.base import Message, Refused, Upsert
+from shared.providers.gmail import normalise as module
 from shared.providers.gmail.normalise import history_id, normalise
 from shared.settings import Settings
 from tests.unit.providers.gmail_playback import mail
@@ -27,6 +29,37 @@ def read(raw: object, headers: tuple[str, ...] = HEADERS) -> Message:
 
 def headed(*headers: tuple[Any, Any], **fields: Any) -> dict[str, Any]:
     return mail("m1", payload={"headers": [{"name": name, "value": value} for name, value in headers]}, **fields)
+
+
+SNIPPETS = st.lists(
+    st.sampled_from(
+        ["&lt;", "&gt;", "&amp;", "&quot;", "&#39;", "&", "lt;", "&lt", "&#x27;", "&nbsp;", "#39;", "a", " "]
+    )
+    | st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=3),
+    max_size=12,
+).map("".join)
+
+
+@given(SNIPPETS)
+def test_a_snippet_is_unescaped_as_html_is(text: str) -> None:
+    assert read(mail("m1", snippet=text)).snippet == unescape(text).replace("\0", "")
+
+
+ADDRESSED = st.lists(
+    st.sampled_from(["Ann <ann@x.org>", "=?utf-8?q?J=C3=B6rg,_J?= <j@x.org>", "root", '"a, b" <c@d>', "(", "<", ", "])
+    | st.text(max_size=4),
+    max_size=6,
+).map("".join)
+
+
+@given(ADDRESSED)
+def test_an_address_header_reads_the_same_whether_it_is_remembered_or_not(value: str) -> None:
+    raw = headed(*((name, value) for name in ("From", "To", "Cc", "Bcc", "Reply-To")))
+    once, again = read(raw), read(raw)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_SHORT", -1)
+        afresh = read(raw)
+    assert once == again == afresh
 
 
 def test_an_ordinary_message() -> None:
