@@ -21,6 +21,8 @@ FAULTS ?=
 QUOTA ?=
 OUTAGE ?= 0
 SEED ?= 1
+SEEDS ?= 100
+FIRST ?= 1
 JSON ?=
 T ?=
 JOBS ?= 2
@@ -53,6 +55,11 @@ check: $(VENV)/.tests ## Lint, types, unit and docs tests: the one gate
 .PHONY: test
 test: $(VENV)/.tests ## All tests (T="tests/unit -k fold" passes arguments on to pytest)
 	@$(BIN)/python -m pytest -n $(JOBS) $(T)
+
+.PHONY: chaos
+chaos: $(VENV)/.tests ## Simulate crashes, races and faults, one run per seed (SEEDS=100 FIRST=1 JOBS=2 JSON=1)
+	@exec $(BIN)/python -m tests.chaos.simulation --seeds "$(SEEDS)" --first "$(FIRST)" --jobs "$(JOBS)" \
+		$(if $(filter-out 0,$(JSON)),--json)
 
 .PHONY: bench
 bench: $(VENV)/.tests ## Operations, CPU and latency per mail, beside a naive pipeline

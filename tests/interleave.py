@@ -1,13 +1,16 @@
-"""A deterministic scheduler: several actors, one running at a time, handed on at every port call in an order a seed decides."""
+"""A deterministic scheduler: several actors, one running at a time, handed on at every port call in an order a seed decides.
+
+An actor is a greenlet, as a call is in ``tests.chaos.simulation``, which has virtual time besides. Nobody may hand on inside
+a transaction or while holding a lock.
+"""
 
 from __future__ import annotations
 
 import random
-import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
-TIMEOUT = 30.0
+from greenlet import getcurrent, greenlet
 
 
 class Interleaver:
@@ -15,49 +18,32 @@ class Interleaver:
 
     def __init__(self, seed: int) -> None:
         self._random = random.Random(seed)
-        self._actors: dict[int, _Actor] = {}
+        self._actors: set[greenlet] = set()
 
     def run(self, bodies: Sequence[Callable[[], Any]]) -> None:
         """Run all bodies, interleaved. Raises what the first failing one raised, after all have ended."""
-        actors = [_Actor(body) for body in bodies]
-        for actor in actors:
-            actor.thread.start()
-            self._actors[actor.thread.ident or 0] = actor
-        alive = list(actors)
+        failures: list[BaseException | None] = [None] * len(bodies)
+
+        def main(number: int) -> None:
+            try:
+                bodies[number]()
+            except BaseException as failure:  # raised below, once all have ended
+                failures[number] = failure
+
+        alive = [greenlet(lambda number=number: main(number)) for number in range(len(bodies))]
+        self._actors.update(alive)
         while alive:
             actor = self._random.choice(alive)
-            actor.go.release()
-            assert actor.paused.acquire(timeout=TIMEOUT), "an actor does not come back"
-            if actor.ended:
-                actor.thread.join()
+            actor.switch()
+            if actor.dead:
                 alive.remove(actor)
-        for actor in actors:
-            self._actors.pop(actor.thread.ident or 0, None)
-        for actor in actors:
-            if actor.failure is not None:
-                raise actor.failure
+                self._actors.discard(actor)
+        for failure in failures:
+            if failure is not None:
+                raise failure
 
     def point(self) -> None:
         """Let somebody else run, if the caller is an actor."""
-        actor = self._actors.get(threading.get_ident())
-        if actor is not None:
-            actor.paused.release()
-            assert actor.go.acquire(timeout=TIMEOUT), "the scheduler is gone"
-
-
-class _Actor:
-    def __init__(self, body: Callable[[], Any]) -> None:
-        self.go, self.paused = threading.Semaphore(0), threading.Semaphore(0)
-        self.ended = False
-        self.failure: BaseException | None = None
-        self._body = body
-        self.thread = threading.Thread(target=self._main, daemon=True)
-
-    def _main(self) -> None:
-        self.go.acquire()
-        try:
-            self._body()
-        except BaseException as failure:  # handed to the scheduler, which raises it
-            self.failure = failure
-        self.ended = True
-        self.paused.release()
+        actor = getcurrent()
+        if actor in self._actors:
+            actor.parent.switch()

@@ -1,66 +1,44 @@
-"""What must hold of a mailbox at rest: store equals provider, the stream explains the store, the consumer counted once."""
+"""What must hold of the engine's machine at rest, judged by the sentences of the simulation's checker."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from shared.mail.message import PRESENT
+from shared.events.envelope import Event
+from shared.mail.message import PLACEHOLDER, PRESENT
+from tests.chaos.simulation import checker
 
 if TYPE_CHECKING:
     from tests.machine import Machine
 
 
-def fold_events(events: list[Any]) -> dict[str, dict[str, Any]]:
-    """What a reader of the stream knows: the last data of every message that was announced and not deleted."""
-    known: dict[str, dict[str, Any]] = {}
-    announced: set[str] = set()
-    for event in events:
-        if not event.type.startswith("email."):
-            continue
-        id_ = event.data["provider_message_id"]
-        if event.type in ("email.received", "email.sent"):
-            assert id_ not in announced, f"{id_} is announced twice"
-            announced.add(id_)
-        assert id_ in announced, f"{event.type} of {id_} comes before its announcement"
-        if event.type == "email.deleted":
-            known.pop(id_)
-        else:
-            known[id_] = event.data
+def fold_events(events: Iterable[Event]) -> dict[str, Mapping[str, Any]]:
+    """What a reader of the stream knows at its end; fails where it was told something out of order."""
+    known, wrong = checker.fold_events((event.type, event.data) for event in events)
+    assert wrong == []
     return known
 
 
 def check(machine: Machine) -> None:
-    """Assert all of it."""
-    provider, documents, events = machine.provider, machine.documents(), machine.log()
-    state = machine.state
-
-    stored = {id_: data for id_, data in documents.items() if data["state"] == PRESENT}
-    assert {id_: tuple(data["labels"]) for id_, data in stored.items()} == {
-        id_: message.labels for id_, message in provider.messages.items()
+    """Assert that store equals provider, that the stream explains the store, and that the consumer counted once."""
+    documents, events, state = list(machine.documents().values()), machine.log(), machine.state
+    truth = {
+        id_: {"labels": sorted(message.labels), "subject": message.subject}
+        for id_, message in machine.provider.messages.items()
     }
-    assert {id_: data["subject"] for id_, data in stored.items()} == {
-        id_: message.subject for id_, message in provider.messages.items()
-    }
-    assert not [id_ for id_, data in documents.items() if data["state"] == "placeholder"]
-    assert state.messages == len(stored)
+    assert list(checker.differences(state.id, truth, documents)) == []
+    assert [data["id"] for data in documents if data["state"] == PLACEHOLDER] == []
+    assert state.messages == sum(data["state"] == PRESENT for data in documents)
 
     assert [event.sequence for event in events] == list(range(1, state.head + 1))
-    ids = Counter(event.id for event in events)
-    assert [id_ for id_, times in ids.items() if times > 1] == []
-    known = fold_events(events)
-    announced = {id_: data for id_, data in stored.items() if data["announced"]}
-    assert set(known) == set(announced)
-    for id_, data in known.items():
-        assert data["labels"] == stored[id_]["labels"]
-        assert data["subject"] == stored[id_]["subject"]
+    assert [id_ for id_, times in Counter(event.id for event in events).items() if times > 1] == []
+    assert list(checker.unexplained(state.id, fold_events(events), documents)) == []
 
     assert state.published == state.head
     sent = machine.bus.sequences()
     assert sorted(set(sent)) == list(range(1, state.head + 1))
     firsts = list(dict.fromkeys(sent))
     assert firsts == sorted(firsts), "first deliveries are out of order"
-
-    received = [event for event in events if event.type == "email.received"]
-    expected = Counter((event.data["msg_date"][:10], event.data["sender"]) for event in received)
-    assert machine.counts() == dict(expected)
+    assert machine.counts() == dict(checker.received((event.type, event.data) for event in events))

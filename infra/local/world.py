@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urlsplit
@@ -31,7 +31,7 @@ from infra.local.verify_delivery import Delivery
 from shared.adapters.embedded.subscriptions import Subscription
 from shared.ports import BusMessage
 from shared.settings import Settings
-from shared.wiring import Brainstem, Ports, embedded
+from shared.wiring import Brainstem, Handler, Ports, embedded
 
 UID = "user_abc123"
 MAILBOX = f"{UID}:primary:GOOGLE"
@@ -40,6 +40,8 @@ TOPIC = "projects/local/topics/gmail"
 GOOGLE = "http://google.test"
 HOME = "http://localhost"
 MOST_AT_ONCE = 20_000
+
+_ISSUER = "https://issuer.test"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,57 @@ class InProcess:
         return Served(answer.status_code, fields), answer.get_data()
 
 
+def settings_in(folder: Path, **settings: Any) -> Settings:
+    """The settings of functions that work in a folder and reach nothing but a Google of their own process."""
+    public = (
+        _key()
+        .public_key()
+        .public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+        .decode()
+    )
+    chosen: dict[str, Any] = {
+        "data_dir": str(folder / "data"),
+        "jwt_issuer": _ISSUER,
+        "jwt_public_key": public,
+        "gmail_api_url": f"{GOOGLE}/",
+        "google_oidc_discovery_url": f"{GOOGLE}/.well-known/openid-configuration",
+        "google_client_id": "client",
+        "google_client_secret": "secret",
+        "google_redirect_uri": f"{HOME}/oauth/google/callback",
+        "gmail_topic": TOPIC,
+        "gmail_quota": "none",
+    }
+    return Settings(**(chosen | settings))
+
+
+def token_for(uid: str, now: float) -> str:
+    """An access token of a user that outlasts any run."""
+    claims = {"iss": _ISSUER, "aud": "brainstem", "sub": uid, "exp": now + 10**9}
+    return jwt.encode(claims, _key(), algorithm="ES256")
+
+
+def ask(
+    function: Handler, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None
+) -> tuple[int, Any]:
+    """One HTTP call of a function: the status and the JSON of its answer."""
+    fields: dict[str, str] = {"content-type": "application/json", **(headers or {})}
+    builder = EnvironBuilder(
+        path=path.partition("?")[0],
+        query_string=path.partition("?")[2],
+        method=method,
+        data=body if isinstance(body, bytes) else orjson.dumps(body) if body is not None else None,
+        headers=list(fields.items()),
+    )
+    answer = function(flask.Request(builder.get_environ()))
+    return answer.status_code, orjson.loads(answer.get_data())
+
+
+@cache
+def _key() -> ec.EllipticCurvePrivateKey:
+    """The issuer's key, one for all worlds of a process; what it signs is nowhere in what a seed decides."""
+    return ec.generate_private_key(ec.SECP256R1())
+
+
 class World:
     """One user with one simulated Gmail account; time passes only in ``run``."""
 
@@ -85,30 +138,13 @@ class World:
         """``settings`` are those of ``Settings``; without GMAIL_QUOTA there is none to keep to."""
         self.clock = CrewClock(seed=seed)
         self.random = random.Random(seed)  # noqa: S311 - a world that repeats itself
-        key = ec.generate_private_key(ec.SECP256R1())
-        public = key.public_key().public_bytes(
-            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-        )
-        chosen: dict[str, Any] = {
-            "data_dir": str(folder / "data"),
-            "jwt_issuer": "https://issuer.test",
-            "jwt_public_key": public.decode(),
-            "gmail_api_url": f"{GOOGLE}/",
-            "google_oidc_discovery_url": f"{GOOGLE}/.well-known/openid-configuration",
-            "google_client_id": "client",
-            "google_client_secret": "secret",
-            "google_redirect_uri": f"{HOME}/oauth/google/callback",
-            "gmail_topic": TOPIC,
-            "gmail_quota": "none",
-        }
-        self.settings = Settings(**(chosen | settings))
+        self.settings = settings_in(folder, **settings)
         self._tick_at = (self.clock.now() // self.settings.tick_seconds + 1) * self.settings.tick_seconds
         self.ports: Ports = embedded(self.settings, self.clock, synchronous="OFF")
         self.google = GoogleSimulator(folder / "google.sqlite", self.clock, self._publish, seed)
         self.website = create_app(self.google)
         self.product = Brainstem(self.settings, self.ports, lambda: InProcess(self.website))
-        claims = {"iss": "https://issuer.test", "aud": "brainstem", "sub": UID, "exp": self.clock.now() + 10**9}
-        self.token = jwt.encode(claims, key, algorithm="ES256")
+        self.token = token_for(UID, self.clock.now())
         bus: Any = self.ports.bus
         bus.subscribe(Subscription("gmail", "gmail", "/gmail_push"))
         bus.subscribe(Subscription("senders", "segments", "/senders"))
@@ -117,16 +153,7 @@ class World:
 
     def call(self, function: str, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any]:
         """One HTTP call of a function."""
-        fields: dict[str, str] = {"content-type": "application/json", **headers}
-        builder = EnvironBuilder(
-            path=path.partition("?")[0],
-            query_string=path.partition("?")[2],
-            method=method,
-            data=body if isinstance(body, bytes) else orjson.dumps(body) if body is not None else None,
-            headers=list(fields.items()),
-        )
-        answer = getattr(self.product, function)(flask.Request(builder.get_environ()))
-        return answer.status_code, orjson.loads(answer.get_data())
+        return ask(getattr(self.product, function), method, path, body, headers)
 
     def api(self, method: str, path: str, body: Any = None) -> Any:
         """One call of the API as the user; the answer of a success."""

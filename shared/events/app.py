@@ -55,9 +55,7 @@ class AppStream:
                 write = Update(ref, fields, document.version)
             try:
                 self.store.commit([segment.create(), write])
-            except Conflict:
-                continue
-            except Unknown:
+            except (Conflict, Unknown):
                 if not self._landed(segment):
                     continue
             try:

@@ -25,6 +25,9 @@ RETRIES = (5.0, 30.0, 120.0, 600.0, 3_600.0, 21_600.0, 86_400.0)
 GONE_AFTER = 60.0
 """Seconds for which a 404 may mean "not yet": a fresh id can answer 404 at first (docs/gmail.md, 4)."""
 
+GONE_ATTEMPTS = 4
+"""So many times a 404 has to come, too: the wait before the last of them is longer than clocks of instances differ."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Verdict:
@@ -89,7 +92,7 @@ def _judge(gap: Doc, answer: Fetched, message: Doc | None, at: float) -> _Verdic
         return _Verdict(_closed(attempts, "resolved"), answer) if reason is None else _again(attempts, reason, at)
     if message is not None and message.data["state"] == mail.TOMBSTONE:
         return _Verdict(_closed(attempts, "resolved"))
-    if at - gap.data["first_at"] < GONE_AFTER:
+    if at - gap.data["first_at"] < GONE_AFTER or attempts < GONE_ATTEMPTS:
         return _again(attempts, gap.data["reason"], at)
     gone = Deleted(answer.id, message.data["version"]) if message is not None else None
     return _Verdict(_closed(attempts, "resolved"), gone)

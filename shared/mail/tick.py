@@ -100,12 +100,17 @@ def care(ctx: Context, doc: Doc, now: float) -> None:
                 else:
                     enqueue_once(ctx.tasks, rescued, kind, f"rescue{rescued.rescue}")
     if state.active and state.due_channel is not None and state.due_channel <= now:
-        enqueue_once(ctx.tasks, state, "channel", f"due{state.due_channel:.0f}")
+        enqueue_once(ctx.tasks, state, "channel", _due_key(state.due_channel, now))
     if state.active and state.due_gaps is not None and state.due_gaps <= now:
-        enqueue_once(ctx.tasks, state, "gaps", f"due{state.due_gaps:.0f}")
+        enqueue_once(ctx.tasks, state, "gaps", _due_key(state.due_gaps, now))
     if _passed(state.due_outbox, now) and (loaded := load(ctx, state.id)) is not None:
         current = loaded.state
         mark_sent(ctx, loaded, relay(ctx.store, ctx.bus, current.id, current.published, current.head))
+
+
+def _due_key(due: float, now: float) -> str:
+    """What a step that is due is known by, new every ten minutes: a slow clock may have found that it is not due yet."""
+    return f"due{due:.0f}.{math.floor(now / STUCK_AFTER)}"
 
 
 _PAGED = ("live", "backfill", "resync", "audit")
