@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from shared.errors import Conflict, Retry, Unknown
+from shared.errors import Busy, Conflict, Unknown
 from shared.ports import Data, Doc, Store, Update
 
 ATTEMPTS = 16
@@ -30,4 +30,4 @@ def amend(store: Store, ref: str, decide: Callable[[Doc], Data | None], known: D
         except (Conflict, Unknown):
             continue
         return Doc(ref, {**document.data, **change}, version or "")
-    raise Retry(f"A {ref.split('/')[-2]} document kept changing.")
+    raise Busy(f"A {ref.split('/')[-2]} document kept changing.")

@@ -14,6 +14,7 @@
     ├── StoreError
     │   ├── Conflict                409 conflict           an expectation failed: re-read what you expected, decide again
     │   ├── Retry                   503 unavailable        nothing was applied
+    │   │   ├── Busy                409 busy               others were faster; says nothing of the service
     │   │   └── StorageFull         507 storage_full       the disk is full: retried, and said aloud
     │   └── Unknown                 503 outcome_unknown    it may have been applied: re-read before deciding
     ├── ProviderError
@@ -120,6 +121,14 @@ class Retry(StoreError):
 
     code = "unavailable"
     status = 503
+
+
+class Busy(Retry):
+    """Others were faster; nothing was applied."""
+
+    # Not 503: a queue takes that for an overloaded target and slows down for everybody (docs/errors.md).
+    code = "busy"
+    status = 409
 
 
 class StorageFull(Retry):

@@ -7,18 +7,18 @@ Each function builds just what it needs, once, when it is first asked for: ``api
 from __future__ import annotations
 
 import dataclasses
+import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 from flask import Flask, Request
 from werkzeug.wrappers import Response
 
-from shared import queries
-from shared.errors import ConfigurationError, InvalidRequest, Retry
+from shared.errors import Busy, ConfigurationError, InvalidRequest
 from shared.events.app import AppStream
 from shared.events.consume import Harness
 from shared.events.push import pushed
@@ -28,11 +28,11 @@ from shared.http import errors
 from shared.http.app import as_function
 from shared.http.triggers import create_trigger
 from shared.mail.context import Context
-from shared.mail.schedule import DAY, Schedule
-from shared.mail.tasks import QUEUE
+from shared.mail.schedule import Schedule
 from shared.observability import logs
-from shared.ports import Bus, Clock, Secrets, Store, Tasks
+from shared.ports import Store
 from shared.providers.base import MailProvider
+from shared.sets import CloudPorts, Ports, embedded, emulators
 from shared.settings import Settings
 from shared.vault.grants import Grants
 from shared.vault.seal import Vault
@@ -49,19 +49,8 @@ Handler = Callable[[Request], Response]
 CONSUMERS = (NAME,)
 """Our own consumers; what they keep of a mailbox is erased with it."""
 
+_BUILDING = threading.Lock()
 _LOG = logs.named(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Ports:
-    """One set of adapters; ``keys`` is the store of data keys alone."""
-
-    store: Store
-    keys: Store
-    bus: Bus
-    tasks: Tasks
-    secrets: Secrets
-    clock: Clock
 
 
 class Brainstem:
@@ -70,14 +59,18 @@ class Brainstem:
     def __init__(
         self,
         settings: Settings,
-        ports: Ports,
+        ports: Ports | CloudPorts,
         google_http: HttpFactory | None = None,
     ) -> None:
         """``google_http`` makes the client for all that goes to Google; by default one that goes over the network."""
         self.settings = settings
-        self.store, self.keys, self.bus = ports.store, ports.keys, ports.bus
-        self.tasks, self.secrets, self.clock = ports.tasks, ports.secrets, ports.clock
+        self.ports, self.clock = ports, ports.clock
         self._google_http = google_http
+
+    @cached_property
+    def store(self) -> Store:
+        """Documents."""
+        return self.ports.store
 
     @cached_property
     def api(self) -> Handler:
@@ -93,7 +86,7 @@ class Brainstem:
             verifier=TokenVerifier(self.settings, self.clock),
             grants=self._grants,
             accounts=self.accounts,
-            events=UserStreams(AppStream(self.store, self.bus, self.clock)),
+            events=UserStreams(AppStream(self.store, self.ports.bus, self.clock)),
             senders=SenderCounts(self.store),
             consents=(lambda: self._links) if is_configured(self.settings) else None,
         )
@@ -131,7 +124,8 @@ class Brainstem:
         """Gmail's doorbell."""
         from shared.mail.doorbell import gmail_push
 
-        return self._trigger({"": lambda body: {"rung": gmail_push(self.store, self.tasks, self.clock, body)}})
+        store, tasks, clock = self.store, self.ports.tasks, self.clock
+        return self._trigger({"": lambda body: {"rung": gmail_push(store, tasks, clock, body)}})
 
     @cached_property
     def tick(self) -> Handler:
@@ -150,7 +144,7 @@ class Brainstem:
     @cached_property
     def senders(self) -> Handler:
         """The sample consumer: rung by ``segments``, rebuilt on demand."""
-        harness = Harness(self.store, self.tasks, self.clock, Senders())
+        harness = Harness(self.store, self.ports.tasks, self.clock, Senders())
 
         def follow(body: Any) -> dict[str, Any]:
             bell = _converted(pushed(body), _Bell)
@@ -163,7 +157,7 @@ class Brainstem:
 
         def build(body: Any) -> dict[str, Any]:
             if not harness.build(_converted(body, _Rebuild).stream):
-                raise Retry("The rebuild goes on; call build until it is done.", retry_after=1)
+                raise Busy("The rebuild goes on; call build until it is done.", retry_after=1)
             return {"rebuilt": True}
 
         return self._trigger({"": follow, "rebuild": rebuild, "build": build})
@@ -205,30 +199,16 @@ class Brainstem:
     @cached_property
     def _grants(self) -> Grants:
         # Where functions may read secrets and not write them, whoever deploys has made the vault key.
-        vault = Vault(self.keys, self.secrets, self.clock, may_create=self.settings.backend != "cloud")
+        vault = Vault(self.ports.keys, self.ports.secrets, self.clock, may_create=self.settings.backend != "cloud")
         return Grants(self.store, vault, self.clock)
 
     def _context(self, providers: Mapping[str, MailProvider]) -> Context:
         page = self.settings.page_size
         if not 1 <= page <= 500:
             raise ConfigurationError("PAGE_SIZE must be from 1 to 500.")
+        schedule = Schedule.of(self.settings)
         return Context(
-            self.store,
-            self.bus,
-            self.tasks,
-            self.clock,
-            self._grants,
-            providers,
-            page,
-            CONSUMERS,
-            Schedule(
-                poll=self.settings.poll_seconds,
-                poll_unchannelled=self.settings.poll_seconds_unchannelled,
-                tick=self.settings.tick_seconds,
-                retention=self.settings.log_retention_days * DAY,
-                audit=self.settings.audit_seconds,
-                audit_window=self.settings.audit_days * DAY,
-            ),
+            self.store, self.ports.bus, self.ports.tasks, self.clock, self._grants, providers, page, CONSUMERS, schedule
         )
 
     def _mail_providers(self) -> Mapping[str, MailProvider]:
@@ -251,7 +231,7 @@ class Brainstem:
         )
 
     def _google_client_secret(self) -> str:
-        return self.settings.google_client_secret or self.secrets.get("google-client-secret").decode()
+        return self.settings.google_client_secret or self.ports.secrets.get("google-client-secret").decode()
 
     def _trigger(self, actions: Mapping[str, Callable[[Any], dict[str, Any]]]) -> Handler:
         app: Flask = create_trigger(self.settings, self.clock, actions)
@@ -269,10 +249,19 @@ class _Rebuild:
     stream: str
 
 
+def prepare(function: str) -> None:
+    """Make a function ready, now: while a function starts, the platform gives it more CPU than its first request gets.
+
+    What the settings lack is not said here but to everyone who asks (``answer``), since it may yet be put right.
+    """
+    with suppress(ConfigurationError):
+        _built(function)
+
+
 def answer(function: str, request: Request) -> Response:
     """What a function of this process answers; a process whose settings are wrong says so, to every request."""
     try:
-        handle: Handler = getattr(from_env(), function)
+        handle = _built(function)
     except ConfigurationError as error:
         from shared.adapters.embedded.clock import SystemClock
 
@@ -282,80 +271,24 @@ def answer(function: str, request: Request) -> Response:
     return handle(request)
 
 
+def _built(function: str) -> Handler:
+    """A function's handler, made once however many ask for it at once. Raises ``ConfigurationError``."""
+    with _BUILDING:
+        handler: Handler = getattr(from_env(), function)
+        return handler
+
+
 @cache
 def from_env() -> Brainstem:
     """The functions as the environment configures them, once per process. Raises ``ConfigurationError``."""
     settings = Settings.from_env()
-    sets = {"embedded": embedded, "cloud": cloud, "emulators": emulators}
+    sets: Mapping[str, Callable[[Settings], Ports | CloudPorts]]
+    sets = {"embedded": embedded, "cloud": CloudPorts, "emulators": emulators}
     if settings.backend not in sets:
         raise ConfigurationError(f"BACKEND must be one of {', '.join(sets)}.")
     ports = sets[settings.backend](settings)
     logs.configure(ports.clock, settings.log_level)
     return Brainstem(settings, ports)
-
-
-def embedded(settings: Settings, clock: Clock | None = None, synchronous: str = "FULL") -> Ports:
-    """The adapters that need nothing but a folder."""
-    from shared.adapters.embedded.bus import EmbeddedBus
-    from shared.adapters.embedded.clock import SystemClock
-    from shared.adapters.embedded.database import Database
-    from shared.adapters.embedded.secrets import EmbeddedSecrets
-    from shared.adapters.embedded.store import EmbeddedStore
-    from shared.adapters.embedded.tasks import EmbeddedTasks, QueueConfig
-
-    folder = Path(settings.data_dir)
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    clock = clock or SystemClock()
-    database = Database(folder / "brainstem.sqlite", synchronous=synchronous)
-    keys = Database(folder / "keys.sqlite", synchronous=synchronous)
-    return Ports(
-        store=EmbeddedStore(database, queries.SHAPES),
-        keys=EmbeddedStore(keys, ()),
-        bus=EmbeddedBus(database, clock),
-        tasks=EmbeddedTasks(database, clock, {QUEUE: QueueConfig(max_concurrent=32)}),
-        secrets=EmbeddedSecrets(folder / "secrets"),
-        clock=clock,
-    )
-
-
-def cloud(settings: Settings) -> Ports:
-    """The adapters on Google Cloud. Raises ``ConfigurationError`` without a project, a location or credentials."""
-    from shared.adapters.cloud.secrets import CloudSecrets
-    from shared.adapters.cloud.tasks import CloudTasks
-    from shared.adapters.embedded.clock import SystemClock
-
-    clock = SystemClock()
-    store, keys, bus = _firestore_and_pubsub(settings, clock)
-    if not settings.cloud_location:
-        raise ConfigurationError("CLOUD_LOCATION must say where the task queues are, such as europe-west1.")
-    project = settings.cloud_project
-    tasks = CloudTasks(project, settings.cloud_location, (QUEUE,), settings.tasks_target_url)
-    return Ports(store, keys, bus, tasks, CloudSecrets(project, clock), clock)
-
-
-def emulators(settings: Settings) -> Ports:
-    """The cloud's store and bus on Google's emulators; queue and secrets, of which there are none, in the folder."""
-    if not settings.firestore_emulator_host or not settings.pubsub_emulator_host:
-        raise ConfigurationError("BACKEND=emulators needs FIRESTORE_EMULATOR_HOST and PUBSUB_EMULATOR_HOST.")
-    local = embedded(settings)
-    store, keys, bus = _firestore_and_pubsub(settings, local.clock)
-    return dataclasses.replace(local, store=store, keys=keys, bus=bus)
-
-
-def _firestore_and_pubsub(settings: Settings, clock: Clock) -> tuple[Store, Store, Bus]:
-    """Store, store of keys and bus: Google's, or those of the emulators that the settings name."""
-    from shared.adapters.cloud.bus import CloudBus
-    from shared.adapters.cloud.connect import plain_channel, project_id
-    from shared.adapters.cloud.store import CloudStore
-
-    project, firestore, pubsub = (
-        project_id(settings.cloud_project), settings.firestore_emulator_host, settings.pubsub_emulator_host
-    )  # fmt: skip
-    channel = plain_channel(firestore, "FIRESTORE_EMULATOR_HOST") if firestore else None
-    store = CloudStore(project, queries.SHAPES, clock, channel)
-    keys = CloudStore(project, (), clock, channel, database="keys")
-    bus = CloudBus(project, plain_channel(pubsub, "PUBSUB_EMULATOR_HOST") if pubsub else None)
-    return store, keys, bus
 
 
 def _converted(body: Any, into: type[Any]) -> Any:

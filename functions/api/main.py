@@ -8,6 +8,8 @@ from flask.typing import ResponseReturnValue
 
 from shared import wiring
 
+wiring.prepare("api")
+
 
 @functions_framework.http
 def api(request: flask.Request) -> ResponseReturnValue:

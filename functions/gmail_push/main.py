@@ -8,6 +8,8 @@ from flask.typing import ResponseReturnValue
 
 from shared import wiring
 
+wiring.prepare("gmail_push")
+
 
 @functions_framework.http
 def gmail_push(request: flask.Request) -> ResponseReturnValue:

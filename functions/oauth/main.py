@@ -8,6 +8,8 @@ from flask.typing import ResponseReturnValue
 
 from shared import wiring
 
+wiring.prepare("oauth")
+
 
 @functions_framework.http
 def oauth(request: flask.Request) -> ResponseReturnValue:

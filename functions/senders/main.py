@@ -8,6 +8,8 @@ from flask.typing import ResponseReturnValue
 
 from shared import wiring
 
+wiring.prepare("senders")
+
 
 @functions_framework.http
 def senders(request: flask.Request) -> ResponseReturnValue:

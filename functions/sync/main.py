@@ -8,6 +8,8 @@ from flask.typing import ResponseReturnValue
 
 from shared import wiring
 
+wiring.prepare("sync")
+
 
 @functions_framework.http
 def sync(request: flask.Request) -> ResponseReturnValue:

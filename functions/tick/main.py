@@ -8,6 +8,8 @@ from flask.typing import ResponseReturnValue
 
 from shared import wiring
 
+wiring.prepare("tick")
+
 
 @functions_framework.http
 def tick(request: flask.Request) -> ResponseReturnValue:

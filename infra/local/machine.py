@@ -37,7 +37,7 @@ class Machine:
 
     def __init__(self, folder: Path, port: int, mounts: Mapping[str, WSGIApp] | None = None) -> None:
         brainstem = wiring.from_env()
-        bus, tasks = brainstem.bus, brainstem.tasks
+        bus, tasks = brainstem.ports.bus, brainstem.ports.tasks
         if not isinstance(tasks, EmbeddedTasks):
             raise TypeError("The machine delivers for the embedded queue only.")
         own_bus = bus if isinstance(bus, EmbeddedBus) else None

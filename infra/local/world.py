@@ -30,8 +30,9 @@ from infra.local.subscriber import delivery_of
 from infra.local.verify_delivery import Delivery
 from shared.adapters.embedded.subscriptions import Subscription
 from shared.ports import BusMessage
+from shared.sets import Ports, embedded
 from shared.settings import Settings
-from shared.wiring import Brainstem, Handler, Ports, embedded
+from shared.wiring import Brainstem, Handler
 
 UID = "user_abc123"
 MAILBOX = f"{UID}:primary:GOOGLE"

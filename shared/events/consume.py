@@ -17,7 +17,7 @@ from typing import Protocol
 
 from shared import queries, refs
 from shared.cas import amend
-from shared.errors import Conflict, Hole, NotFound, Retry, StoreError, TooLarge, Unknown
+from shared.errors import Busy, Conflict, Hole, NotFound, StoreError, TooLarge, Unknown
 from shared.events.envelope import Segment
 from shared.events.log import next_segments
 from shared.ports import Check, Clock, Create, Data, Delete, Doc, Query, Store, Tasks, Update, Write
@@ -110,8 +110,8 @@ class Harness:
                 refused = refused + 1 if _mark(doc) == mark else 0
                 if refused >= ATTEMPTS:
                     self._park(stream, doc, mark.sequence + 1, conflict)
-                    raise Retry("The effects of a segment keep conflicting.") from conflict
-        raise Retry("The consumer has more to read than fits one call.")
+                    raise Busy("The effects of a segment keep conflicting.") from conflict
+        raise Busy("The consumer has more to read than fits one call.")
 
     def rebuild(self, stream: str) -> None:
         """Start a new generation of the stream's effects from sequence 1; a rebuild under way starts over."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from shared import refs
-from shared.errors import Conflict, Retry, Unknown
+from shared.errors import Busy, Conflict, Unknown
 from shared.identity.tokens import Principal
 from shared.ports import Clock, Create, Data, Store
 
@@ -32,4 +32,4 @@ def ensure_user(store: Store, clock: Clock, principal: Principal) -> Data:
         except (Conflict, Unknown):
             continue  # somebody else was first, or the answer was lost: either way the next read shows it
         return profile
-    raise Retry("The profile could not be written; try again.", retry_after=2)
+    raise Busy("The profile could not be written; try again.", retry_after=2)

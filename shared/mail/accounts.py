@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from shared import queries, refs
-from shared.errors import Conflict, ConsentRequired, NotFound, Retry, Unknown
+from shared.errors import Busy, Conflict, ConsentRequired, NotFound, Unknown
 from shared.events import types
 from shared.mail import overview
 from shared.mail.apply import anew, apply, finish
@@ -70,7 +70,7 @@ class Accounts:
                     return
             except NotFound:
                 continue  # erased meanwhile, so it is not the one
-        raise Retry("The user's mailboxes kept changing.")
+        raise Busy("The user's mailboxes kept changing.")
 
     def grant_ids(self, uid: str, provider: str, address: str | None) -> tuple[str, ...]:
         """The grants of the mailboxes with this address; without one, of the user's only mailbox at the provider."""
@@ -163,7 +163,7 @@ class Accounts:
             except (Conflict, Unknown):
                 continue
             return Loaded(state, versions[0] or "")
-        raise Retry("The user's mailboxes kept changing.")
+        raise Busy("The user's mailboxes kept changing.")
 
     def _raise_epoch(
         self,
@@ -188,7 +188,7 @@ class Accounts:
             if current is None:
                 raise NotFound("There is no such mailbox.")
             loaded = current
-        raise Retry("The mailbox kept changing.")
+        raise Busy("The mailbox kept changing.")
 
 
 def _connecting(state: MailboxState, at: float, grant_id: str | None) -> MailboxState:

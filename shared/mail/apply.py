@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from shared import refs
-from shared.errors import Conflict, ProviderRefused, Retry, Unknown
+from shared.errors import Busy, Conflict, ProviderRefused, Retry, Unknown
 from shared.events.envelope import Segment
 from shared.events.publish import relay
 from shared.mail import told
@@ -101,7 +101,7 @@ def apply(
             known = _documents(ctx, loaded.state, work)
             continue
         return Applied(loaded, tuple(written))
-    raise Retry("The mailbox kept changing while a page was written.")
+    raise Busy("The mailbox kept changing while a page was written.")
 
 
 def finish(ctx: Context, applied: Applied, published: int = 0, successor: str | None = None) -> None:

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from shared import refs
 from shared.cas import amend
-from shared.errors import ConfigurationError, ProviderError, ReauthRequired, Retry
+from shared.errors import Busy, ConfigurationError, ProviderError, ReauthRequired
 from shared.mail.quota import LaneName, Pace
 from shared.mail.schedule import Schedule
 from shared.mail.state import MailboxState, difference, document, read_state, sent
@@ -81,7 +81,7 @@ class Account:
             return ask(self.provider, Access(token, self._pace))
         except ReauthRequired:
             if not self._grants.revoked(self._state.uid, self._state.grant_id, token):
-                raise Retry("The grant was replaced while it was in use.") from None
+                raise Busy("The grant was replaced while it was in use.") from None
             raise
 
     def _token(self, rejected: str | None) -> str:

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from shared import queries
+from shared.settings import Settings
 
 DAY = 86_400.0
 
@@ -23,6 +24,18 @@ class Schedule:
     retention: float = 0.0
     audit: float = 0.0
     audit_window: float = 7 * DAY
+
+    @classmethod
+    def of(cls, settings: Settings) -> Schedule:
+        """The schedule that the settings give."""
+        return cls(
+            poll=settings.poll_seconds,
+            poll_unchannelled=settings.poll_seconds_unchannelled,
+            tick=settings.tick_seconds,
+            retention=settings.log_retention_days * DAY,
+            audit=settings.audit_seconds,
+            audit_window=settings.audit_days * DAY,
+        )
 
     def audit_slot(self, mailbox: str, now: float) -> float:
         """When the audit of a mailbox last was, or is now, due: a place in the period that it keeps for ever."""

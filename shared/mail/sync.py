@@ -26,6 +26,7 @@ from dataclasses import replace
 
 from shared.errors import (
     BrainstemError,
+    Busy,
     ConfigurationError,
     CursorExpired,
     Paced,
@@ -34,7 +35,6 @@ from shared.errors import (
     ProviderUnavailable,
     RateLimited,
     ReauthRequired,
-    Retry,
     TooLarge,
 )
 from shared.events import types
@@ -86,7 +86,7 @@ def step(ctx: Context, task: StepTask) -> None:
             if task.rung:
                 settle(ctx.tasks, ctx.clock, task.mailbox)
             return
-    raise Retry("Other steps kept moving the mailbox; this one is brought back.")
+    raise Busy("Other steps kept moving the mailbox; this one is brought back.")
 
 
 def _wanted(ctx: Context, loaded: Loaded, task: StepTask) -> bool:

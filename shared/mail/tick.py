@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from shared import queries, refs
 from shared.cas import amend
-from shared.errors import BrainstemError
+from shared.errors import BrainstemError, Retry
 from shared.events.app import AppStream
 from shared.events.consume import intent_name
 from shared.events.envelope import ring as segment_ring
@@ -26,7 +27,7 @@ from shared.mail.schedule import Schedule as Schedule
 from shared.mail.state import STUCK_AFTER, MailboxState, read_state
 from shared.mail.tasks import begin_audit, continue_chain, enqueue_once, poll
 from shared.observability import logs
-from shared.ports import Doc
+from shared.ports import Bus, BusMessage, Doc, Query
 
 INTENT_RETRY = 600.0
 
@@ -44,26 +45,62 @@ class Ticked:
     failed: int = 0
 
 
+class _Once:
+    """A bus that has failed is not asked again in the same tick: each answer that it owes may take its whole timeout."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+        self._failed = False
+
+    def publish(self, topic: str, messages: Sequence[BusMessage], ordering_key: str = "") -> None:
+        if self._failed:
+            raise Retry("The bus has failed in this tick; the next one asks again.")
+        try:
+            self._bus.publish(topic, messages, ordering_key)
+        except Retry:
+            self._failed = True
+            raise
+
+
 def tick(ctx: Context, schedule: Schedule) -> Ticked:
-    """Serve everything that is due until the next tick."""
+    """Serve everything that is due until the next tick.
+
+    Raises what a query failed with, once all that does not need it is done.
+    """
     now = ctx.clock.now()
+    ctx = replace(ctx, bus=_Once(ctx.bus))
     done: Counter[str] = Counter()
-    for shard in range(queries.SHARDS):
-        for kind, query, serve in (
-            ("due", queries.due_mailboxes(shard, now), care),
-            ("streams", queries.due_streams(shard, now), _relay_app),
-            ("intents", queries.overdue_intents(shard, now), _enqueue_intent),
-        ):
-            for doc in queries.scan(ctx.store, query):
-                done[kind if _served(ctx, doc, now, serve) else "failed"] += 1
-    return Ticked(polled=_poll(ctx, schedule, now), **done)
+
+    def serve(kind: str, of: Callable[[int, float], Query], serve_one: Callable[[Context, Doc, float], None]) -> None:
+        for shard in range(queries.SHARDS):
+            for doc in queries.scan(ctx.store, of(shard, now)):
+                done[kind if _served(ctx, doc, now, serve_one) else "failed"] += 1
+
+    def look() -> None:
+        done["polled"] = _poll(ctx, schedule, now)
+
+    failures = []
+    for part in (
+        partial(serve, "due", queries.due_mailboxes, care),
+        partial(serve, "streams", queries.due_streams, _relay_app),
+        partial(serve, "intents", queries.overdue_intents, _enqueue_intent),
+        look,
+    ):
+        try:
+            part()
+        except BrainstemError as failure:
+            _LOG.warning("tick_failed", "What is due could not all be found.", failure)
+            failures.append(failure)
+    if failures:
+        raise failures[0]
+    return Ticked(**done)
 
 
 def _served(ctx: Context, doc: Doc, now: float, serve: Callable[[Context, Doc, float], None]) -> bool:
     """Serve one document; what fails here is due again at the next tick and must not keep the others waiting."""
     try:
         serve(ctx, doc, now)
-    except BrainstemError as error:
+    except Exception as error:  # whatever it is, it is about this document, and said
         _LOG.warning("tick_failed", "Something that was due could not be served.", error, ref=doc.ref)
         return False
     return True

@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 
 from shared import queries, refs
-from shared.errors import Conflict, Retry, Unknown
+from shared.errors import Busy, Conflict, Unknown
 from shared.ports import Clock, Create, Data, Delete, Doc, Store
 
 SECRET_BYTES = 32
@@ -45,7 +45,7 @@ class Tickets:
             except (Conflict, Unknown):
                 continue  # what was perhaps written is known to nobody, and swept
             return secret
-        raise Retry("The consent could not be written; try again.", retry_after=2)
+        raise Busy("The consent could not be written; try again.", retry_after=2)
 
     def find(self, kind: str, secret: str) -> Doc | None:
         """The document of a secret, None where there is none (any more)."""

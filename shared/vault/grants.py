@@ -23,7 +23,7 @@ from typing import Any
 
 from shared import refs
 from shared.cas import amend
-from shared.errors import Conflict, ReauthRequired, Retry, StoreError, Unknown
+from shared.errors import Busy, Conflict, ReauthRequired, Retry, StoreError, Unknown
 from shared.observability import logs
 from shared.ports import Clock, Create, Data, Doc, Store, Update
 from shared.providers.base import Tokens
@@ -99,7 +99,7 @@ class Grants:
             except (Conflict, Unknown):
                 continue
             return
-        raise Retry("The grant is being written too often; try again.", retry_after=2)
+        raise Busy("The grant is being written too often; try again.", retry_after=2)
 
     def usable(self, uid: str, grant_id: str) -> bool:
         """Whether there is an active grant that has, or can get, a valid token. Opens nothing."""
@@ -140,7 +140,7 @@ class Grants:
                 if accepted and self._lasts(row.data, STILL_GOOD):
                     return access
                 if claimed_by_another:
-                    raise Retry("The access token is being refreshed.", retry_after=2)
+                    raise Busy("The access token is being refreshed.", retry_after=2)
                 if self.revoked(uid, grant_id, access):
                     raise ReauthRequired("The access token no longer works and there is no refresh token.")
                 continue
@@ -151,7 +151,7 @@ class Grants:
             fresh = self._call(refresh, old, held)
             if fresh is not None and self._save(uid, held, fresh):
                 return fresh.access
-        raise Retry("The grant is being written too often; try again.", retry_after=2)
+        raise Busy("The grant is being written too often; try again.", retry_after=2)
 
     def inherit(self, uid: str, grant_id: str, old_id: str) -> None:
         """Let a grant that came without a refresh token have the one of the grant it replaces, of the same account.

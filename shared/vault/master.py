@@ -10,7 +10,7 @@ import hashlib
 import threading
 from dataclasses import dataclass, field
 
-from shared.errors import ConfigurationError, Conflict, NotFound, Retry, Unknown
+from shared.errors import Busy, ConfigurationError, Conflict, NotFound, Unknown
 from shared.ports import Clock, Create, Secrets, Store, Update
 
 SECRET = "vault-key"  # noqa: S105 - the name of the secret
@@ -69,13 +69,13 @@ class MasterKey:
         claim = {"by": self._clock.entropy(8).hex(), "until": now + CLAIM_SECONDS}
         found = self._keys.get([CLAIM]).get(CLAIM)
         if found is not None and found.data["until"] > now:
-            raise Retry("The vault is being set up; try again.", retry_after=1)
+            raise Busy("The vault is being set up; try again.", retry_after=1)
         try:
             self._keys.commit([Update(CLAIM, claim, found.version) if found else Create(CLAIM, claim)])
         except (Conflict, Unknown):
             held = self._keys.get([CLAIM]).get(CLAIM)
             if held is None or held.data["by"] != claim["by"]:
-                raise Retry("The vault is being set up; try again.", retry_after=1) from None
+                raise Busy("The vault is being set up; try again.", retry_after=1) from None
         try:
             # Looked for again under the claim: its holder before us may have added it since.
             return self._newest()

@@ -26,7 +26,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from shared import refs
-from shared.errors import ConfigurationError, Conflict, NotFound, ReauthRequired, Retry, Unknown
+from shared.errors import Busy, ConfigurationError, Conflict, NotFound, ReauthRequired, Unknown
 from shared.ports import Clock, Create, Secrets, Store
 from shared.vault.master import MasterKey
 
@@ -141,7 +141,7 @@ class Vault:
                     return stored
                 continue
             return self._remember(uid, _DataKey(key_id, key, now))
-        raise Retry("The data key could not be written; try again.", retry_after=2)
+        raise Busy("The data key could not be written; try again.", retry_after=2)
 
 
 def _bound(kind: str, uid: str, purpose: object) -> bytes:

@@ -24,7 +24,7 @@ from shared.adapters.cloud.store import CloudStore
 from shared.adapters.cloud.tasks import CloudTasks
 from shared.mail.tasks import QUEUE
 from shared.ports import Bus, BusMessage, Data, Enqueued, Tasks
-from shared.wiring import Ports
+from shared.sets import Ports
 from tests.bench.ledger import Ledger
 from tests.bench.rig import ASIDE
 from tests.bench.stopwatch import Stopwatch

@@ -9,7 +9,8 @@ from typing import Any, TypeAlias
 
 import orjson
 
-from shared.wiring import Brainstem, Ports
+from shared.sets import Ports
+from shared.wiring import Brainstem
 from tests.bench.ledger import CountingBus, CountingStore, CountingTasks, Ledger
 from tests.bench.stopwatch import Stopwatch
 from tests.world import ADDRESS, InProcess, World

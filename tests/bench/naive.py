@@ -22,8 +22,8 @@ from shared.mail.state import MailboxState
 from shared.ports import Create, Update
 from shared.providers.base import Listing, Message, Upsert
 from shared.providers.gmail.provider import GmailProvider
+from shared.sets import embedded
 from shared.settings import Settings
-from shared.wiring import embedded
 from tests.bench.ledger import CountingBus, CountingStore, Ledger, Tally
 from tests.bench.rig import TimedPage
 from tests.bench.tape import PAGE, Tape

@@ -20,7 +20,8 @@ from shared.mail import apply
 from shared.providers.gmail import batch, messages, multipart
 from shared.providers.gmail.provider import GmailProvider
 from shared.providers.gmail.transport import Transport
-from shared.wiring import Brainstem, Ports, embedded
+from shared.sets import Ports, embedded
+from shared.wiring import Brainstem
 from tests.bench.counted import Adapters, embedded_alone
 from tests.bench.ledger import CountingBus, CountingStore, CountingTasks, Ledger, Tally
 from tests.bench.stopwatch import Stopwatch

@@ -15,7 +15,8 @@ import orjson
 from infra.local.collect import collect
 from infra.local.verify import verify
 from infra.local.world import Served, WorldClient
-from shared.wiring import Brainstem, embedded
+from shared.sets import embedded
+from shared.wiring import Brainstem
 from tests.world import ADDRESS, MAILBOX, InProcess, World
 
 REGISTERED = {

@@ -21,7 +21,7 @@ from google.pubsub_v1 import PublisherClient
 from google.pubsub_v1.services.publisher.transports.grpc import PublisherGrpcTransport
 from google.pubsub_v1.types import PublishRequest
 
-from shared.adapters.cloud.connect import with_credentials
+from shared.adapters.cloud.connect import reach
 from shared.adapters.cloud.faults import postponed
 from shared.errors import TooLarge
 from shared.ports import BusMessage
@@ -45,9 +45,7 @@ class CloudBus:
         """
         self._project = project
         self._timeout = timeout
-        self._transport: Any = (
-            PublisherGrpcTransport(channel=channel) if channel else with_credentials(PublisherGrpcTransport)
-        )
+        self._transport: Any = reach(PublisherGrpcTransport, channel)
         self._client = PublisherClient(transport=self._transport)
 
     def publish(self, topic: str, messages: Sequence[BusMessage], ordering_key: str = "") -> None:

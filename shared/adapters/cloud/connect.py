@@ -7,14 +7,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import cache
 from typing import TypeVar
 
+import google.auth
 import grpc
+from google.auth.credentials import Credentials
 from google.auth.exceptions import GoogleAuthError
 
 from shared.errors import ConfigurationError
 
-_Client = TypeVar("_Client")
+SCOPE = "https://www.googleapis.com/auth/cloud-platform"
+
+_Transport = TypeVar("_Transport")
 
 _PROJECT = re.compile(r"[a-z0-9][a-z0-9.:-]{2,99}")
 _HOST = re.compile(r"[A-Za-z0-9.-]+:[0-9]{1,5}|\[[0-9A-Fa-f:]+\]:[0-9]{1,5}")
@@ -44,12 +49,22 @@ def plain_channel(host: str, what: str = "An emulator's address") -> grpc.Channe
     return grpc.insecure_channel(host, options=_OPTIONS)
 
 
-def with_credentials(create: Callable[[], _Client]) -> _Client:
-    """Create a client that finds the machine's own credentials. Raises ``ConfigurationError`` where there are none."""
+def reach(transport: Callable[..., _Transport], channel: grpc.Channel | None) -> _Transport:
+    """A transport over the channel to an emulator, or without one to Google, as the machine's own identity.
+
+    Raises ``ConfigurationError`` where there are no credentials.
+    """
+    return transport(channel=channel) if channel else transport(credentials=_credentials())
+
+
+@cache
+def _credentials() -> Credentials:
+    """The machine's own credentials, looked for once: each look may ask a server or take a private key apart."""
     try:
-        return create()
+        credentials, _ = google.auth.default(scopes=(SCOPE,))
     except GoogleAuthError as error:
         raise ConfigurationError(
             "Google Cloud credentials are missing: run `gcloud auth application-default login`,"
             " or start this under a service account."
         ) from error
+    return credentials

@@ -23,7 +23,7 @@ from google.cloud.secretmanager_v1.types import (
     CreateSecretRequest,
 )
 
-from shared.adapters.cloud.connect import with_credentials
+from shared.adapters.cloud.connect import reach
 from shared.adapters.cloud.crc32c import crc32c
 from shared.adapters.cloud.faults import postponed
 from shared.errors import ConfigurationError, NotFound, Retry, TooLarge
@@ -54,11 +54,7 @@ class CloudSecrets:
         self._cache: OrderedDict[str, tuple[bytes, float]] = OrderedDict()
         self._changes = 0
         self._lock = threading.Lock()
-        self._transport: Any = (
-            SecretManagerServiceGrpcTransport(channel=channel)
-            if channel
-            else with_credentials(SecretManagerServiceGrpcTransport)
-        )
+        self._transport: Any = reach(SecretManagerServiceGrpcTransport, channel)
         self._client = SecretManagerServiceClient(transport=self._transport)
 
     def get(self, name: str) -> bytes:

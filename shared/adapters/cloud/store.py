@@ -19,7 +19,7 @@ from google.cloud.firestore_v1.services.firestore.transports.grpc import Firesto
 
 from shared.adapters import documents
 from shared.adapters.cloud import decode, failures, queries
-from shared.adapters.cloud.connect import with_credentials
+from shared.adapters.cloud.connect import reach
 from shared.adapters.cloud.encode import TOUCH, Raw, document_name, field_path, fill, stored_name
 from shared.errors import Conflict, TooLarge
 from shared.ports import MAX_COMMIT_BYTES, Check, Clock, Create, Delete, Doc, Put, Query, Shape, Update, Write
@@ -44,9 +44,7 @@ class CloudStore:
         database: str = "(default)",
     ) -> None:
         """``channel`` leads to an emulator, None to Google. Raises ``ConfigurationError`` where credentials are missing."""
-        self._transport: FirestoreGrpcTransport = (
-            FirestoreGrpcTransport(channel=channel) if channel else with_credentials(FirestoreGrpcTransport)
-        )
+        self._transport: FirestoreGrpcTransport = reach(FirestoreGrpcTransport, channel)
         self._client = FirestoreClient(transport=self._transport)
         self._database = f"projects/{project}/databases/{database}"
         self._root = f"{self._database}/documents"

@@ -22,7 +22,7 @@ from google.cloud.tasks_v2.services.cloud_tasks.transports.grpc import CloudTask
 from google.cloud.tasks_v2.types import CreateTaskRequest, GetTaskRequest, HttpMethod
 
 from shared.adapters import documents
-from shared.adapters.cloud.connect import with_credentials
+from shared.adapters.cloud.connect import reach
 from shared.adapters.cloud.faults import postponed
 from shared.errors import TooLarge
 from shared.ports import Data, Enqueued
@@ -52,9 +52,7 @@ class CloudTasks:
         self._queues = {queue: f"projects/{project}/locations/{location}/queues/{queue}" for queue in queues}
         self._base = (base_url or NOWHERE).rstrip("/")
         self._timeout = timeout
-        self._transport: Any = (
-            CloudTasksGrpcTransport(channel=channel) if channel else with_credentials(CloudTasksGrpcTransport)
-        )
+        self._transport: Any = reach(CloudTasksGrpcTransport, channel)
         self._client = CloudTasksClient(transport=self._transport)
 
     def enqueue(

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from infra.local.world import InProcess
-from shared.wiring import Brainstem, Ports
+from shared.sets import Ports
+from shared.wiring import Brainstem
 from tests.chaos.simulation.ports import SlowBus, SlowHttp, SlowSecrets, SlowStore, SlowTasks
 from tests.chaos.simulation.scheduler import Crash, SkewedClock
 

@@ -26,7 +26,7 @@ from infra.local.world import TOPIC, ask, settings_in, token_for
 from shared.adapters.embedded.clock import VirtualClock
 from shared.adapters.embedded.subscriptions import Subscription
 from shared.ports import BusMessage, Write
-from shared.wiring import Ports, embedded
+from shared.sets import Ports, embedded
 from tests.chaos.simulation import checker, nature
 from tests.chaos.simulation.delivery import Deliveries
 from tests.chaos.simulation.instance import Life

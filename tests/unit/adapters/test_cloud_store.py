@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from enum import IntEnum, StrEnum
 from typing import Any
 
+import google.auth
 import grpc
 import orjson
 import pytest
@@ -371,13 +373,35 @@ def test_the_project_has_to_be_named() -> None:
             connect.project_id(project)
 
 
-def test_missing_credentials_are_one_clear_sentence() -> None:
-    def create() -> None:
-        raise DefaultCredentialsError("a long text about environments")
+@pytest.fixture
+def identity(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[object]]:
+    """What ``google.auth.default`` answers, in turn; the last one for good."""
+    answers: list[object] = []
 
+    def default(**_: object) -> tuple[object, None]:
+        answer = answers.pop(0) if len(answers) > 1 else answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer, None
+
+    monkeypatch.setattr(google.auth, "default", default)
+    connect._credentials.cache_clear()
+    yield answers
+    connect._credentials.cache_clear()
+
+
+def test_missing_credentials_are_one_clear_sentence(identity: list[object]) -> None:
+    identity.append(DefaultCredentialsError("a long text about environments"))
     with pytest.raises(ConfigurationError, match="credentials are missing: run") as caught:
-        connect.with_credentials(create)
+        connect.reach(lambda credentials: credentials, None)
     assert "\n" not in str(caught.value)
+
+
+def test_credentials_are_looked_for_once_and_again_only_after_a_failure(identity: list[object]) -> None:
+    identity += [DefaultCredentialsError(""), "mine", "another's"]
+    with pytest.raises(ConfigurationError):
+        connect.reach(lambda credentials: credentials, None)
+    assert [connect.reach(lambda credentials: credentials, None) for _ in range(3)] == ["mine"] * 3
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ import pytest
 
 from shared.adapters.embedded.clock import VirtualClock
 from shared.ports import BusMessage, Create
+from shared.sets import embedded
 from shared.settings import Settings
-from shared.wiring import embedded
 from tests.bench import sizes
 from tests.bench.consumption import ASSUMED, Consumption
 from tests.bench.costs import COMMAND, PAGE, PARTS, consumption

@@ -15,7 +15,7 @@ from tests.unit.docs.pages import sources
 LAYERS = (
     {"errors", "settings", "ports", "refs", "queries", "cas"},
     {"adapters", "identity", "vault", "oauth", "events", "providers", "observability"},
-    {"http", "mail", "wiring"},
+    {"http", "mail", "sets", "wiring"},
 )
 """The parts of ``shared`` from below; an arrow may point down or sideways, never up."""
 
@@ -131,10 +131,12 @@ def test_consent_knows_no_provider_and_no_engine() -> None:
     assert arrows("shared.oauth", "shared.providers.gmail", "shared.mail", "shared.events", "shared.adapters") == []
 
 
-def test_only_the_wiring_chooses_adapters_and_providers() -> None:
-    chosen = arrows("shared", "shared.adapters", "shared.providers.gmail")
-    outside = {one for one, other in chosen if part_of(one) != part_of(other)}
-    assert outside == {"shared.wiring"}
+def test_only_the_sets_know_adapters_and_only_the_wiring_knows_sets_and_providers() -> None:
+    def known(to: str) -> set[str]:
+        return {one for one, other in arrows("shared", to) if part_of(one) != part_of(other)}
+
+    assert known("shared.adapters") == {"shared.sets", "shared.wiring"}  # the wiring takes the clock of last resort
+    assert known("shared.sets") == known("shared.providers.gmail") == {"shared.wiring"}
 
 
 def test_only_http_and_the_wiring_import_a_web_framework() -> None:

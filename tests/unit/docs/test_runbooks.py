@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from infra.local import sentences
+from shared.sets import embedded
 from shared.settings import Settings
-from shared.wiring import embedded
 from tests.unit.docs.pages import page
 
 PAGE = page("docs/runbooks/local.md")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import suppress
 
 import pytest
 
 from shared import refs
-from shared.errors import Hole, NotFound, Unknown
+from shared.errors import Conflict, Hole, NotFound, Unknown
 from shared.events.app import AppStream
 from shared.events.log import trim_log
 from shared.events.streams import UserStreams
@@ -48,6 +49,39 @@ def test_a_post_whose_answer_is_lost_is_in_once(machine, streams):
     machine.store.after_commit.append(machine.lose_answer)
     assert streams.post(UID, "note.made", {"n": 1})["sequence"] == 1
     assert len(walk(streams, 10)) == 1
+
+
+class LateStore:
+    """A store whose first commit is still under way when its answer is given up; it lands before a later call."""
+
+    def __init__(self, inner, moment):
+        self.inner, self.calls_left, self.held = inner, moment, None
+
+    def _land(self):
+        self.calls_left -= 1
+        if self.held and self.calls_left == 0:
+            with suppress(Conflict):
+                self.inner.commit(self.held)
+
+    def get(self, wanted):
+        if self.held:
+            self._land()
+        return self.inner.get(wanted)
+
+    def commit(self, writes):
+        if self.held is None:
+            self.held = list(writes)
+            raise Unknown
+        self._land()
+        return self.inner.commit(writes)
+
+
+@pytest.mark.parametrize("moment", range(1, 8))
+def test_a_post_whose_commit_lands_long_after_its_answer_was_given_up_is_in_once(machine, moment):
+    store = LateStore(machine.store, moment)
+    AppStream(store, machine.bus, machine.clock).post(UID, "note.made", {"n": 1})
+    assert [event.data for event in machine.log(APP)] == [{"n": 1}]
+    assert machine.bus.sequences(APP) == [1]
 
 
 def test_a_post_that_nobody_published_is_found_by_the_tick(machine, streams):

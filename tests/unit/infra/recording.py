@@ -15,8 +15,8 @@ from infra.local.connecting import consent_url
 from infra.local.world import WorldClient
 from shared.oauth.consents import LIFETIME
 from shared.ports import Check, Delete, Doc, Query, Shape, Store, Write
+from shared.sets import Ports, embedded
 from shared.settings import Settings
-from shared.wiring import Ports, embedded
 from tests.world import ADDRESS, MAILBOX, UID, World
 
 

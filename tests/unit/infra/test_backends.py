@@ -66,7 +66,26 @@ def identity(folder: Path) -> dict[str, str]:
     return {"JWT_ISSUER": "https://issuer.test", "JWT_PUBLIC_KEY": str(public_key(folder))}
 
 
+_HERD = """
+from concurrent.futures import ThreadPoolExecutor
+import flask
+from werkzeug.test import EnvironBuilder
+from shared import sets, wiring
+made = []
+embedded = sets.embedded
+wiring.embedded = lambda settings: made.append(settings) or embedded(settings)
+def ask(_):
+    return wiring.answer("tick", flask.Request(EnvironBuilder(method="POST", path="/").get_environ())).status_code
+with ThreadPoolExecutor(32) as pool:
+    print(len(made), set(pool.map(ask, range(32))), len(made))
+"""
+
 NAMES = [function.name for function in load()]
+
+
+def test_first_requests_that_come_together_share_one_set_of_adapters(tmp_path: Path) -> None:
+    done = run(_HERD, tmp_path, DATA_DIR=str(tmp_path / "data"), **identity(tmp_path / "keys"))
+    assert done.stdout.split() == ["0", "{200}", "1"], done.stderr
 
 
 def test_embedded_mode_loads_nothing_of_google_cloud(tmp_path: Path) -> None:

@@ -6,10 +6,13 @@ from collections import Counter
 
 import pytest
 
+from shared import queries
 from shared.adapters.embedded.subscriptions import Subscription
 from shared.errors import Retry
+from shared.events.app import AppStream
 from shared.mail.state import STUCK_AFTER, poll_group
 from shared.mail.tick import tick
+from shared.ports import Create
 from shared.queries import POLL_SLOTS, slot_of
 from tests.machine import MAILBOX, SCHEDULE, UID, Machine
 
@@ -140,3 +143,53 @@ def test_polling_is_slow_with_a_channel_fast_without_and_stops_with_the_grant(ma
     machine.ring()
     machine.run(10)
     assert poll_group(machine.state) == f"quiet-{slot_of(MAILBOX)}"
+
+
+def test_a_bus_that_does_not_answer_is_asked_once_in_a_tick(machine):
+    streams = AppStream(machine.store, machine.bus, machine.clock)
+    asked = []
+
+    def away():
+        asked.append(1)
+        raise Retry("The bus is away.")
+
+    for person in range(5):
+        machine.bus.before_publish.append(away)
+        streams.post(f"user{person}", "note.made", {})
+    machine.clock.advance(61)
+    asked.clear()
+    machine.bus.before_publish += [away] * 5
+    assert tick(machine.ctx, SCHEDULE).failed == 5
+    assert len(asked) == 1
+    machine.bus.before_publish.clear()
+    assert tick(machine.ctx, SCHEDULE).streams == 5
+
+
+def test_a_query_that_fails_keeps_none_of_the_others_from_being_served(machine, monkeypatch):
+    machine.followed()
+    unanswered = queries.overdue_intents(0, 0.0).shape
+    answer = machine.store.query
+
+    def query(wanted):
+        if wanted.shape == unanswered:
+            raise Retry("Firestore lacks an index.")
+        return answer(wanted)
+
+    monkeypatch.setattr(type(machine.store), "query", lambda _, wanted: query(wanted))
+    before = len(machine.tasks.enqueued)
+    for _ in range(16):
+        machine.clock.advance(60)
+        with pytest.raises(Retry, match="index"):
+            tick(machine.ctx, SCHEDULE)
+    assert len(machine.tasks.enqueued) > before, "the mailbox was polled all the same"
+
+
+def test_what_goes_wrong_with_one_document_keeps_none_of_the_others_waiting(machine):
+    machine.store.commit([
+        Create(f"consumers/x/intents/{name}", {
+            "shard": 0, "due_at": 1.0, "queue": queue, "path": "/x", "body": {}, "attempts": 0,
+        })
+        for name, queue in (("a", "nowhere"), ("b", "sync"))
+    ])  # fmt: skip
+    ticked = tick(machine.ctx, SCHEDULE)
+    assert (ticked.failed, ticked.intents) == (1, 1)

@@ -19,8 +19,9 @@ from werkzeug.wrappers import Response
 
 from shared.adapters.embedded.clock import VirtualClock
 from shared.ports import Query
+from shared.sets import embedded
 from shared.settings import Settings
-from shared.wiring import Brainstem, embedded
+from shared.wiring import Brainstem
 from tests.unit.oauth.google_double import CLIENT, CLIENT_SECRET, ISSUER, GoogleDouble
 
 ORIGIN = "https://brain.example"
