@@ -21,10 +21,13 @@ command -v "$python" >/dev/null || fail "There is no $python: run make once, or 
 command -v gcloud >/dev/null || fail "There is no gcloud: install the Google Cloud CLI, then run gcloud auth login."
 
 export CLOUDSDK_CORE_DISABLE_PROMPTS=1 CLOUDSDK_CORE_PROJECT=$project PYTHONPATH=$PWD
-[[ -n $(gcloud auth list --filter=status:ACTIVE --format='value(account)' 2>/dev/null) ]] ||
-  fail "gcloud knows no account: run gcloud auth login."
-gcloud projects describe "$project" >/dev/null 2>&1 ||
+account=$(gcloud auth list --filter=status:ACTIVE --format='value(account)') ||
+  fail "gcloud does not say which accounts it knows."
+[[ -n $account ]] || fail "gcloud knows no account: run gcloud auth login."
+if ! said=$(gcloud projects describe "$project" 2>&1 >/dev/null); then
+  grep -qE 'NOT_FOUND|PERMISSION_DENIED|does not have permission' <<<"$said" || { printf '%s\n' "$said" >&2; exit 1; }
   fail "There is no project $project that this account may see: create it, link a billing account, and try again."
+fi
 
 part() { "$python" -m infra.cloud.script --project "$project" --region "$region" "$@"; }
 

@@ -17,6 +17,12 @@ from shared.queries import SHAPES
 GMAIL_PUBLISHER = "serviceAccount:gmail-api-push@system.gserviceaccount.com"
 BUILDER = "brainstem-build"
 REPOSITORY = "brainstem"
+DEAD_LETTERS = "dead-letters"
+"""The topic of what was given up, and the subscription that keeps it for people."""
+
+KEPT = "30d"
+"""How long a topic holds what was published, delivered or not, so that a subscription can go back to it."""
+
 CALLERS = {"topic": "brainstem-from-pubsub", "queue": "brainstem-from-tasks", "schedule": "brainstem-from-scheduler"}
 """As whom each kind of trigger calls."""
 
@@ -30,7 +36,7 @@ _Words: TypeAlias = Sequence[str]
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where it all goes; ``region`` holds everything, data included."""
+    """Where it all goes; ``region`` holds all that the product keeps. Logs and a build's sources are where Google puts them."""
 
     project: str
     region: str
@@ -38,10 +44,14 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One call of gcloud; ``may_exist``: failing because the thing is there already is success."""
+    """One call of gcloud; ``may_exist``: failing because the thing is there already is success.
+
+    ``when_new`` is a word more for the service that ``words[2]`` names, unless it is there already.
+    """
 
     words: tuple[str, ...]
     may_exist: bool = False
+    when_new: str = ""
 
 
 def prepare(functions: Sequence[Function], place: Place) -> Iterator[Command]:
@@ -67,7 +77,7 @@ def email(identity: str, place: Place) -> str:
 
 
 def _databases(place: Place) -> Iterator[Command]:
-    """The two databases and their indexes; an index is built in the background, so that nobody waits for each."""
+    """The two databases and their indexes, which are built side by side; the script waits for all of them at its end."""
     for name in ("(default)", "keys"):
         yield _make(
             "firestore", "databases", "create", f"--database={name}", f"--location={place.region}", "--type=firestore-native"
@@ -113,8 +123,15 @@ def _builder(functions: Sequence[Function], place: Place) -> Iterator[Command]:
 
 
 def _topics(functions: Sequence[Function], place: Place) -> Iterator[Command]:
+    """The topics, whose messages stay in the region whoever publishes from wherever, and one for dead letters."""
+    where = f"--message-storage-policy-allowed-regions={place.region}"
     for topic in topics(functions):
-        yield _make("pubsub", "topics", "create", topic, "--message-retention-duration=30d")
+        yield _make("pubsub", "topics", "create", topic, f"--message-retention-duration={KEPT}", where)
+    yield _make("pubsub", "topics", "create", DEAD_LETTERS, where)
+    yield _make(
+        "pubsub", "subscriptions", "create", DEAD_LETTERS, f"--topic={DEAD_LETTERS}", "--expiration-period=never",
+        f"--message-retention-duration={KEPT}",
+    )  # fmt: skip
     for function in functions:
         for topic in function.publishes:
             yield _grant(("pubsub", "topics"), topic, member(function.identity, place), "roles/pubsub.publisher")

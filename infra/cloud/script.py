@@ -17,6 +17,7 @@ from dataclasses import fields
 from infra.cloud.project import Command, Place, prepare
 from infra.cloud.services import NUMBER, connect, deploy, url
 from infra.local.catalogue import Function, load
+from shared.errors import ConfigurationError
 from shared.settings import Settings
 
 PARTS = ("project", "services", "triggers")
@@ -40,6 +41,7 @@ step=0
 say() {{ step=$((step + 1)); printf '[%d/%d] %s\\n' "$step" "$total" "$1" >&2; }}
 
 # run: any failure ends the script. make: that the thing exists already is success.
+# when_new: a word for a service that is not there yet; one that is there keeps what it has.
 run() {{ say "$1"; shift; gcloud "$@" >/dev/null; }}
 make() {{
   local said
@@ -49,44 +51,91 @@ make() {{
     printf '        is there already\\n' >&2
   fi
 }}
+when_new() {{
+  added=''
+  case $'\\n'$services$'\\n' in *$'\\n'"$1"$'\\n'*) ;; *) added=$2 ;; esac
+}}
 """
-_NUMBER = "number=$(gcloud projects describe {project} --format='value(projectNumber)')\n"
+_NUMBER = """\
+number=$(gcloud projects describe {project} --format='value(projectNumber)')
+[[ $number =~ ^[0-9]+$ ]] || {{ printf 'gcloud did not say the number of the project.\\n' >&2; exit 1; }}
+"""
+_THERE = "services=$(gcloud run services list --region={region} --format='value(metadata.name)')\n"
 _SECRETS = """\
-# The vault's key is made once, here, and never leaves this pipe.
-if [[ -z $(gcloud secrets versions list vault-key --limit=1 --format='value(name)') ]]; then
+# The vault's key is made once, here, and never leaves this pipe. Asking is a command of its own: where it fails, the script
+# ends, for a second key would close every stored token.
+versions=$(gcloud secrets versions list vault-key --limit=1 --format='value(name)')
+if [[ -z $versions ]]; then
   head -c 32 /dev/urandom | gcloud secrets versions add vault-key --data-file=- >/dev/null
 fi
 if [[ -n ${GOOGLE_CLIENT_SECRET:-} ]]; then
   printf %s "$GOOGLE_CLIENT_SECRET" | gcloud secrets versions add google-client-secret --data-file=- >/dev/null
 fi
 """
+LOOKS = 360
+"""How often it is asked, ten seconds apart, whether indexes are built: an hour."""
+
+_INDEXES = """\
+# A query whose index is not built yet is refused. An index has a state; a field has only the operation that changes it.
+for ((look = 1; ; look++)); do
+  indexes=$(gcloud firestore indexes composite list --database='(default)' --format='value(state)')
+  operations=$(gcloud firestore operations list --database='(default)' --limit=unlimited --format='value(metadata.state)')
+  building=0
+  for state in $indexes $operations; do
+    case $state in
+      CREATING | INITIALIZING | PROCESSING | FINALIZING) building=$((building + 1)) ;;
+      NEEDS_REPAIR) printf 'An index could not be built: delete it, then run this again.\\n' >&2; exit 1 ;;
+    esac
+  done
+  if [[ $building == 0 ]]; then break; fi
+  if [[ $look -ge {looks} ]]; then
+    printf 'Indexes are still being built. Run this again later: it goes on from here.\\n' >&2
+    exit 1
+  fi
+  printf '        waiting for indexes: %d to go\\n' "$building" >&2
+  sleep 10
+done
+"""
 
 
 def script(
-    functions: Sequence[Function], place: Place, parts: Sequence[str], image: str, settings: Mapping[str, str]
+    functions: Sequence[Function], place: Place, parts: Sequence[str], image: str, settings: Mapping[str, str] | None
 ) -> str:
-    """The whole script; ``image`` may be empty where the services are no part of it."""
-    blocks: list[tuple[list[Command], str]] = []
+    """The whole script; ``image`` may be empty where the services are no part of it.
+
+    Without ``settings`` those of the services stay as they are. Raises ``ValueError`` or ``ConfigurationError`` for settings
+    that cannot be, whichever parts are wanted: what would stop the last part is said before the first one runs.
+    """
+    given = settings or {}
+    services = list(deploy(functions, place, image, given, {} if settings is None else decided(functions, place)))
+    triggers = list(connect(functions, place, given))
+    blocks: list[tuple[str, list[Command], str]] = []
     if "project" in parts:
-        blocks.append((list(prepare(functions, place)), _SECRETS))
+        blocks.append(("", list(prepare(functions, place)), _SECRETS + _INDEXES.format(looks=LOOKS)))
     if "services" in parts:
-        blocks.append((list(deploy(functions, place, image, settings)), ""))
+        there = _THERE.format(region=shlex.quote(place.region)) if any(command.when_new for command in services) else ""
+        blocks.append((there, services, ""))
     if "triggers" in parts:
-        blocks.append((list(connect(functions, place)), ""))
+        blocks.append(("", triggers, ""))
     project = shlex.quote(place.project)
-    text = _PREAMBLE.format(project=project, total=sum(len(commands) for commands, _ in blocks))
-    lines = "".join(_lines(commands) + after for commands, after in blocks)
+    text = _PREAMBLE.format(project=project, total=sum(len(commands) for _, commands, _ in blocks))
+    lines = "".join(before + _lines(commands) + after for before, commands, after in blocks)
     return text + (_NUMBER.format(project=project) if NUMBER in lines else "") + lines
 
 
-def chosen(environ: Mapping[str, str], functions: Sequence[Function], place: Place) -> dict[str, str]:
-    """The settings for a first deployment: those of an environment, and what the place itself decides."""
+def chosen(environ: Mapping[str, str]) -> dict[str, str]:
+    """The settings that an environment holds."""
     known = {str(spec.metadata["env"]) for spec in fields(Settings)} - DECIDED
-    decided = {"GMAIL_TOPIC": f"projects/{place.project}/topics/gmail"}
+    return {name: environ[name] for name in sorted(known) if environ.get(name)}
+
+
+def decided(functions: Sequence[Function], place: Place) -> dict[str, str]:
+    """The settings that follow from the place, for a service that is deployed for the first time."""
+    settings = {"GMAIL_TOPIC": f"projects/{place.project}/topics/gmail"}
     for function in functions:
         if function.name == "oauth":
-            decided["GOOGLE_REDIRECT_URI"] = f"{url(function, place)}/oauth/google/callback"
-    return decided | {name: environ[name] for name in sorted(known) if environ.get(name)}
+            settings["GOOGLE_REDIRECT_URI"] = f"{url(function, place)}/oauth/google/callback"
+    return settings
 
 
 def quoted(word: str) -> str:
@@ -95,11 +144,15 @@ def quoted(word: str) -> str:
 
 
 def _lines(commands: Iterable[Command]) -> str:
-    return "".join(
-        f"{'make' if command.may_exist else 'run'} {shlex.quote(_title(command))}"
-        f" {' '.join(quoted(word) for word in command.words)}\n"
-        for command in commands
-    )
+    return "".join(_line(command) for command in commands)
+
+
+def _line(command: Command) -> str:
+    verb = "make" if command.may_exist else "run"
+    line = f"{verb} {quoted(_title(command))} {' '.join(quoted(word) for word in command.words)}"
+    if not command.when_new:
+        return f"{line}\n"
+    return f'when_new {quoted(command.words[2])} {quoted(command.when_new)}\n{line} ${{added:+"$added"}}\n'
 
 
 def _title(command: Command) -> str:
@@ -132,10 +185,10 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     if "services" in parts and not given.image:
         parser.error("--part services needs --image.")
     functions, place = load(), Place(given.project, given.region)
-    settings = {} if given.keep_settings else chosen(environ, functions, place)
+    settings = None if given.keep_settings else chosen(environ)
     try:
         print(script(functions, place, parts, given.image, settings), end="")
-    except ValueError as error:
+    except (ValueError, ConfigurationError) as error:
         parser.error(str(error))
     return 0
 

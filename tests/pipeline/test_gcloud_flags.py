@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.infra.commands import PROJECT, SERVICES, TRIGGERS, verb_of
+from tests.unit.infra.commands import PROJECT, QUESTIONS, SERVICES, TRIGGERS, verb_of
+
+ALL = [*PROJECT, *SERVICES, *TRIGGERS, *QUESTIONS]
 
 
 def _help(words: tuple[str, ...], config: str) -> str:
@@ -23,14 +25,14 @@ def _help(words: tuple[str, ...], config: str) -> str:
     return re.sub(r"\x1b\[[0-9;]*m|.\x08", "", said.stdout)
 
 
-FORMS = sorted({verb_of(command) for command in [*PROJECT, *SERVICES, *TRIGGERS]})
+FORMS = sorted({verb_of(command) for command in ALL})
 
 
 @pytest.mark.skipif(shutil.which("gcloud") is None, reason="there is no gcloud to ask")
 @pytest.mark.parametrize("form", FORMS, ids=lambda form: "-".join(form))
 def test_gcloud_knows_every_flag_that_a_command_has(form: tuple[str, ...], tmp_path: Path) -> None:
     said = _help(form, str(tmp_path))
-    for command in [*PROJECT, *SERVICES, *TRIGGERS]:
+    for command in ALL:
         if verb_of(command) == form:
             for word in command.words[len(form) :]:
                 if word.startswith("--"):

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import re
+import shlex
+
 from infra.cloud.project import Command, Place, prepare
+from infra.cloud.script import PARTS, decided, script
 from infra.cloud.services import connect, deploy
 from infra.local.catalogue import load
 
 FUNCTIONS, PLACE, IMAGE = load(), Place("brainstem-prod", "europe-west1"), "europe-west1-docker.pkg.dev/p/b/b@sha256:1"
 SETTINGS = {"JWT_ISSUER": "https://issuer.test", "OAUTH_RETURN_URLS": "https://a.test,https://b.test"}
 PROJECT = list(prepare(FUNCTIONS, PLACE))
-SERVICES = list(deploy(FUNCTIONS, PLACE, IMAGE, SETTINGS))
-TRIGGERS = list(connect(FUNCTIONS, PLACE))
+SERVICES = list(deploy(FUNCTIONS, PLACE, IMAGE, SETTINGS, decided(FUNCTIONS, PLACE)))
+TRIGGERS = list(connect(FUNCTIONS, PLACE, SETTINGS))
+WHOLE = script(FUNCTIONS, PLACE, PARTS, IMAGE, SETTINGS)
+QUESTIONS = [Command(tuple(shlex.split(said))) for said in re.findall(r"(?m)=\$\(gcloud (.+)\)$", WHOLE)]
+"""What the script asks before it decides."""
+
 GROUPS = {
     "services", "artifacts", "repositories", "firestore", "databases", "indexes", "composite", "fields", "iam",
     "service-accounts", "projects", "pubsub", "topics", "subscriptions", "tasks", "queues", "secrets", "run",
-    "scheduler", "jobs",
+    "scheduler", "jobs", "versions", "operations",
 }  # fmt: skip
-VERBS = {"enable", "create", "update", "deploy", "add-iam-policy-binding", "http"}
+VERBS = {"enable", "create", "update", "deploy", "add-iam-policy-binding", "http", "list", "describe"}
 
 
 def flag(command: Command, name: str) -> str:

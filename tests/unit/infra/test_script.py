@@ -12,11 +12,25 @@ from pathlib import Path
 import pytest
 
 from infra.cloud import script
-from infra.cloud.project import BUILDER, CALLERS, Command, email
-from infra.cloud.services import NUMBER, deploy, service
-from infra.local.catalogue import ROOT
+from infra.cloud.project import BUILDER, CALLERS, DEAD_LETTERS, Command, email
+from infra.cloud.services import AGENT, NUMBER, connect, deploy, service
+from infra.local.catalogue import ROOT, topics
+from shared.adapters.embedded.subscriptions import Subscription
+from shared.adapters.embedded.tasks import QueueConfig
 from shared.settings import Settings
-from tests.unit.infra.commands import FUNCTIONS, IMAGE, PLACE, PROJECT, SERVICES, SETTINGS, TRIGGERS, flag, verb_of
+from tests.unit.infra.commands import (
+    FUNCTIONS,
+    IMAGE,
+    PLACE,
+    PROJECT,
+    QUESTIONS,
+    SERVICES,
+    SETTINGS,
+    TRIGGERS,
+    WHOLE,
+    flag,
+    verb_of,
+)
 
 
 def starting(commands: list[Command], *words: str) -> list[Command]:
@@ -75,6 +89,68 @@ def test_everything_that_a_trigger_needs_is_made() -> None:
     assert jobs == {function.name for function in FUNCTIONS if function.trigger[0] == "schedule"}
 
 
+def test_what_a_push_subscription_gives_up_is_kept_as_a_dead_letter_after_as_many_attempts_as_at_home() -> None:
+    pushed = [function.name for function in FUNCTIONS if function.trigger[0] == "topic"]
+    for verb in ("create", "update"):
+        made = starting(TRIGGERS, "pubsub", "subscriptions", verb)
+        assert [command.words[3] for command in made] == pushed
+        for command in made:
+            assert flag(command, "dead-letter-topic") == DEAD_LETTERS
+            assert int(flag(command, "max-delivery-attempts")) == Subscription("s", "t", "/").max_attempts
+    [kept] = starting(PROJECT, "pubsub", "subscriptions", "create", DEAD_LETTERS)
+    assert (flag(kept, "topic"), flag(kept, "expiration-period")) == (DEAD_LETTERS, "never")
+    assert starting(PROJECT, "pubsub", "topics", "create", DEAD_LETTERS)
+    rights = {(role, what) for who, role, what in grants(TRIGGERS) if AGENT.startswith(f"serviceAccount:{who}@")}
+    assert rights >= {("roles/pubsub.subscriber", name) for name in pushed} | {("roles/pubsub.publisher", DEAD_LETTERS)}
+
+
+def test_pubsub_itself_may_make_the_tokens_of_its_pushes_and_of_nothing_else() -> None:
+    assert [(who, what) for who, role, what in grants(TRIGGERS) if role == "roles/iam.serviceAccountTokenCreator"] == [
+        (f"service-{NUMBER}", email(CALLERS["topic"], PLACE))
+    ]
+
+
+def test_messages_stay_in_the_region() -> None:
+    made = starting(PROJECT, "pubsub", "topics", "create")
+    assert {command.words[3] for command in made} == {*topics(FUNCTIONS), DEAD_LETTERS}
+    assert {flag(command, "message-storage-policy-allowed-regions") for command in made} == {PLACE.region}
+
+
+def test_a_task_ends_after_a_day_because_its_attempts_are_over_by_then() -> None:
+    [queue] = starting(TRIGGERS, "tasks", "queues", "update")
+    attempts, day = int(flag(queue, "max-attempts")), int(flag(queue, "max-retry-duration").removesuffix("s"))
+    longest = int(flag(queue, "max-backoff").removesuffix("s"))
+    assert attempts == QueueConfig().max_attempts
+    assert 0 < sum(min(longest, 2**attempt) for attempt in range(attempts)) < day == 86_400
+
+
+@pytest.mark.parametrize(
+    ("seconds", "schedule"), [("60", "* * * * *"), ("300.0", "*/5 * * * *"), ("1800", "*/30 * * * *")]
+)
+def test_the_schedule_is_the_period_of_the_setting(seconds: str, schedule: str) -> None:
+    jobs = starting(list(connect(FUNCTIONS, PLACE, {"TICK_SECONDS": seconds})), "scheduler", "jobs")
+    assert [(job.words[2], flag(job, "schedule")) for job in jobs] == [("create", schedule), ("update", schedule)]
+
+
+def test_a_job_that_is_there_keeps_its_schedule_where_no_period_is_given() -> None:
+    create, update = starting(list(connect(FUNCTIONS, PLACE, {})), "scheduler", "jobs")
+    assert flag(create, "schedule") == "* * * * *"
+    assert not [word for word in update.words if word.startswith("--schedule")]
+
+
+@pytest.mark.parametrize("seconds", ["0", "30", "90", "61", "420", "3600", "7200", "nan", "inf", "often"])
+def test_a_period_that_cloud_scheduler_cannot_keep_is_refused_before_anything_is_made(
+    seconds: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        script.main(
+            ["--project", "brainstem-prod", "--region", "europe-west1", "--part", "project"], {"TICK_SECONDS": seconds}
+        )
+    said = capsys.readouterr()
+    assert "TICK_SECONDS must be" in said.err
+    assert said.out == ""
+
+
 def test_no_account_may_more_than_its_function_needs() -> None:
     granted = set(grants(PROJECT))
     root = f"projects/{PLACE.project}/databases"
@@ -103,16 +179,15 @@ def test_each_thing_is_made_so_that_it_may_be_there_already() -> None:
 
 def test_secrets_and_what_the_place_decides_are_no_settings_of_a_function() -> None:
     environ = {str(spec): "x" for spec in script.DECIDED} | {"JWT_ISSUER": "i", "PATH": "p", "GMAIL_TOPIC": "mine"}
-    chosen = script.chosen(environ, FUNCTIONS, PLACE)
-    assert set(chosen) == {"JWT_ISSUER", "GMAIL_TOPIC", "GOOGLE_REDIRECT_URI"}
-    assert chosen["GMAIL_TOPIC"] == "mine"
+    assert script.chosen(environ) == {"JWT_ISSUER": "i", "GMAIL_TOPIC": "mine"}
+    assert set(script.decided(FUNCTIONS, PLACE)) == {"GMAIL_TOPIC", "GOOGLE_REDIRECT_URI"}
     known = {str(spec.metadata["env"]) for spec in Settings.__dataclass_fields__.values()}
     assert known >= script.DECIDED
 
 
 def test_a_setting_that_would_break_the_list_is_refused() -> None:
     with pytest.raises(ValueError, match="JWT_ISSUER may not hold"):
-        list(deploy(FUNCTIONS, PLACE, IMAGE, {"JWT_ISSUER": "a|b"}))
+        list(deploy(FUNCTIONS, PLACE, IMAGE, {"JWT_ISSUER": "a|b"}, {}))
 
 
 @pytest.mark.parametrize(
@@ -127,23 +202,35 @@ def test_a_word_reaches_gcloud_as_it_is(word: str) -> None:
 
 @pytest.fixture
 def made(tmp_path: Path) -> Path:
-    """A folder with a gcloud that writes its words down, and finds things there already where ``present`` exists."""
+    """A folder with a gcloud that writes its words down, and finds things there already where ``present`` exists.
+
+    It fails at what ``fails`` says, and looks for services, versions and states in files of these names; of the states it
+    answers one line at each look. The folder's ``sleep`` takes no time.
+    """
     gcloud = tmp_path / "gcloud"
     gcloud.write_text(
         """#!/usr/bin/env bash
 here=$(dirname "$0")
 printf '%s\\n' "$*" >>"$here/calls"
+next() { head -n 1 "$here/$1"; tail -n +2 "$here/$1" >"$here/rest"; mv "$here/rest" "$here/$1"; }
+if [[ -e $here/fails && $* == *"$(cat "$here/fails")"* ]]; then echo "ERROR: UNAVAILABLE: 503" >&2; exit 1; fi
 case "$*" in
   *"format=value(projectNumber)"*) echo 123 ;;
-  "auth list"*) cat "$here/account" 2>/dev/null ;;
+  "auth list"*) cat "$here/account" 2>/dev/null || true ;;
+  "run services list"*) cat "$here/services" 2>/dev/null || true ;;
+  "secrets versions list vault-key"*) cat "$here/versions" 2>/dev/null || true ;;
+  "firestore indexes composite list"*) if [[ -e $here/indexes ]]; then next indexes; fi ;;
+  "firestore operations list"*) if [[ -e $here/operations ]]; then next operations; fi ;;
   *versions\\ add*) cat >"$here/added"; cat "$here/refused" 2>/dev/null; exit 0 ;;
   *" create "*) if [[ -e $here/present ]]; then echo "ERROR: ALREADY_EXISTS: it already exists" >&2; exit 1; fi ;;
-  "projects describe"*) [[ -e $here/project ]] || exit 1 ;;
+  "projects describe"*) if [[ ! -e $here/project ]]; then echo "ERROR: PERMISSION_DENIED" >&2; exit 1; fi ;;
 esac
 if [[ -e $here/denied && $* == *add-iam* ]]; then echo "PERMISSION_DENIED" >&2; exit 1; fi
 """
     )
     gcloud.chmod(0o755)
+    (tmp_path / "sleep").write_text('#!/usr/bin/env bash\necho >>"$(dirname "$0")/slept"\n')
+    (tmp_path / "sleep").chmod(0o755)
     return tmp_path
 
 
@@ -158,18 +245,21 @@ def bash(made: Path, text: str, **environ: str) -> subprocess.CompletedProcess[s
     )
 
 
-WHOLE = script.script(FUNCTIONS, PLACE, script.PARTS, IMAGE, SETTINGS)
+def called(made: Path) -> list[str]:
+    return (made / "calls").read_text().splitlines()
 
 
 @pytest.mark.parametrize("present", [False, True], ids=["nothing", "everything"])
 def test_the_script_goes_through_whatever_is_there_already(made: Path, present: bool) -> None:
     if present:
         (made / "present").touch()
+        (made / "services").write_text("".join(f"{service(function)}\n" for function in FUNCTIONS))
     done = bash(made, WHOLE, GOOGLE_CLIENT_SECRET="canary")
     assert done.returncode == 0, done.stderr
-    calls = (made / "calls").read_text().splitlines()
+    calls = called(made)
     for command in [*PROJECT, *SERVICES, *TRIGGERS]:
-        assert " ".join(command.words).replace(NUMBER, "123") in calls
+        words = command.words if present or not command.when_new else (*command.words, command.when_new)
+        assert " ".join(words).replace(NUMBER, "123") in calls
     assert f"[{len([*PROJECT, *SERVICES, *TRIGGERS])}/" in done.stderr
     assert (made / "added").read_text() == "canary"
     assert "canary" not in done.stderr + done.stdout + "".join(calls)
@@ -180,9 +270,80 @@ def test_any_other_failure_ends_the_script_with_what_gcloud_said(made: Path) -> 
     done = bash(made, WHOLE)
     assert done.returncode != 0
     assert "PERMISSION_DENIED" in done.stderr
-    assert not starting(
-        [Command(tuple(line.split())) for line in (made / "calls").read_text().splitlines()], "run", "deploy"
-    )
+    assert not [line for line in called(made) if line.startswith("run deploy")]
+
+
+@pytest.mark.parametrize("question", QUESTIONS, ids=lambda question: "-".join(verb_of(question)))
+def test_a_question_without_an_answer_is_never_taken_for_a_no(made: Path, question: Command) -> None:
+    (made / "fails").write_text(" ".join(verb_of(question)))
+    done = bash(made, WHOLE)
+    assert done.returncode != 0
+    assert "503" in done.stderr
+    assert called(made)[-1] == " ".join(question.words)
+
+
+def test_the_vaults_key_is_made_where_there_is_none_and_never_again(made: Path) -> None:
+    assert "secrets versions list" in {" ".join(verb_of(question)) for question in QUESTIONS}
+    text = script.script(FUNCTIONS, PLACE, ["project"], "", {})
+    (made / "fails").write_text("secrets versions list")
+    assert bash(made, text).returncode != 0
+    assert not (made / "added").exists()
+    (made / "fails").unlink()
+    assert bash(made, text).returncode == 0
+    assert len((made / "added").read_bytes()) == 32
+    (made / "added").unlink()
+    (made / "versions").write_text("projects/1/secrets/vault-key/versions/1\n")
+    assert bash(made, text).returncode == 0
+    assert not (made / "added").exists()
+
+
+def test_what_somebody_has_set_or_removed_at_a_service_is_not_put_back(made: Path) -> None:
+    (made / "services").write_text("brainstem-oauth\nbrainstem-apiary\n")
+    assert bash(made, WHOLE).returncode == 0
+    deployed = {line.split()[2]: line for line in called(made) if line.startswith("run deploy ")}
+    assert set(deployed) == {service(function) for function in FUNCTIONS}
+    for name, line in deployed.items():
+        for setting in ("GMAIL_TOPIC=", "GOOGLE_REDIRECT_URI="):
+            assert (setting in line) == (name != "brainstem-oauth"), name
+
+
+def test_what_is_exported_is_set_at_every_service_in_place_of_the_default(made: Path) -> None:
+    (made / "services").write_text("brainstem-oauth\n")
+    mine = {"GMAIL_TOPIC": "mine", "GOOGLE_REDIRECT_URI": "https://mine.test/"}
+    assert bash(made, script.script(FUNCTIONS, PLACE, ["services"], IMAGE, mine)).returncode == 0
+    for line in called(made):
+        if line.startswith("run deploy "):
+            assert [line.count(f"|{name}={value}|") for name, value in mine.items()] == [1, 1]
+            assert [line.count(f"{name}=") for name in mine] == [1, 1]
+
+
+def test_nothing_is_deployed_before_its_indexes_are_built(made: Path) -> None:
+    (made / "indexes").write_text("READY CREATING\nREADY READY\nREADY READY\n")
+    (made / "operations").write_text("SUCCESSFUL\nSUCCESSFUL PROCESSING\nSUCCESSFUL FAILED\n")
+    done = bash(made, WHOLE)
+    assert done.returncode == 0, done.stderr
+    assert (made / "slept").read_text().count("\n") == 2
+    assert done.stderr.count("waiting for indexes: 1 to go") == 2
+    calls = called(made)
+    looks = [at for at, line in enumerate(calls) if line.startswith("firestore operations list")]
+    assert len(looks) == 3
+    assert max(looks) < min(at for at, line in enumerate(calls) if line.startswith("run deploy"))
+    assert min(looks) > max(at for at, line in enumerate(calls) if line.startswith("firestore indexes fields update"))
+
+
+def test_indexes_are_not_waited_for_without_end(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(script, "LOOKS", 3)
+    text = script.script(FUNCTIONS, PLACE, script.PARTS, IMAGE, SETTINGS)
+    (made / "indexes").write_text("CREATING\n" * 10)
+    done = bash(made, text)
+    assert done.returncode == 1
+    assert "Indexes are still being built. Run this again later" in done.stderr
+    assert (made / "slept").read_text().count("\n") == 2
+    (made / "indexes").write_text("READY NEEDS_REPAIR\n")
+    done = bash(made, text)
+    assert done.returncode == 1
+    assert "An index could not be built" in done.stderr
+    assert not [line for line in called(made) if line.startswith("run deploy")]
 
 
 def sh(*arguments: str, path: str, **environ: str) -> subprocess.CompletedProcess[str]:
@@ -209,6 +370,13 @@ def test_what_is_missing_is_one_clear_sentence(made: Path, tmp_path_factory: pyt
         assert done.stderr.count("\n") == 1
     (made / "account").write_text("ann@example.org")
     assert "There is no project p" in sh("p", "europe-west1", path=f"{made}:/usr/bin:/bin").stderr
+    for question, words in (("auth list", "gcloud does not say which"), ("projects describe", "UNAVAILABLE: 503")):
+        (made / "fails").write_text(question)
+        done = sh("p", "europe-west1", path=f"{made}:/usr/bin:/bin")
+        assert done.returncode != 0
+        assert words in done.stderr
+        assert "There is no project" not in done.stderr
+        assert "knows no account" not in done.stderr
     assert "There is no nowhere" in sh("p", "r", path=str(bare), PYTHON="nowhere").stderr
 
 
