@@ -19,7 +19,7 @@ AT_ONCE = 50
 ASKED_TOGETHER = 5
 """Few enough that an adapter does not take a batch of lasting refusals for an outage of the provider."""
 
-RETRIES = (5.0, 30.0, 120.0, 600.0, 3_600.0, 21_600.0, 86_400.0)
+RETRIES = (5.0, 30.0, 120.0, 1_200.0, 3_600.0, 21_600.0, 86_400.0)
 """Seconds to the next attempt, by the number of attempts made; after the last one the gap is reported."""
 
 GONE_AFTER = 60.0

@@ -83,11 +83,11 @@ class Outcome:
         return not self.violations
 
 
-def run(plan: Plan) -> Outcome:
-    """Run a plan in a folder of its own."""
+def run(plan: Plan, build: Callable[[Path, Plan], Simulation] | None = None) -> Outcome:
+    """Run a plan in a folder of its own; ``build`` makes a simulation of another kind."""
     shm = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     with tempfile.TemporaryDirectory(prefix="brainstem-chaos-", dir=shm) as folder, _silence():
-        simulation = Simulation(Path(folder), plan)
+        simulation = (build or Simulation)(Path(folder), plan)
         try:
             return simulation.run()
         finally:

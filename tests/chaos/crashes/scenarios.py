@@ -1,0 +1,92 @@
+"""The lives: each a few mails and one thing that happens to them, without chance in what goes wrong.
+
+A life ends a while after its last action; what is to be cut short has to happen before (``wait`` makes room). Beside the
+simulation's actions there are ``wait``, ``night`` (nobody is called for a day), ``lose`` (a message disappears from the store)
+and ``revoke`` (the account no longer accepts our tokens).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from tests.chaos.simulation.plan import Action, Box, Plan
+
+ADDRESS = "ann@example.org"
+
+SMALL: Mapping[str, frozenset[int]] = MappingProxyType({"crash.before": frozenset()})
+"""Makes a plan one with faults: exact budgets are per mail, and in so small a mailbox the mailbox itself costs most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """A life: its name, its plan, and settings that differ from those of simulations."""
+
+    name: str
+    plan: Plan
+    settings: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+
+
+def _life(
+    name: str,
+    mails: int,
+    *actions: tuple[float, str] | tuple[float, str, float],
+    settings: Mapping[str, Any] | None = None,
+    **plan: Any,
+) -> Scenario:
+    """A life of one mailbox with so many mails; an action is when, what, and which of the fitting mails (0 to 1)."""
+    happens = tuple(
+        Action(action[0], action[1], 0, action[2] if len(action) > 2 else 0.5, number)
+        for number, action in enumerate(actions)
+    )
+    plan["forced"] = SMALL | plan.get("forced", {})
+    chosen = {"page_size": 3, "batch_size": 3, "poll_seconds": 300.0, "pace": 0.3} | plan
+    return Scenario(name, Plan(7, (Box(0, 0, ADDRESS, mails, 0.0),), happens, **chosen), settings or {})
+
+
+SCENARIOS = (
+    _life(
+        "backfill beside live changes", 7,
+        (0.8, "mail"), (1.1, "labels", 0.1), (1.4, "delete", 0.2), (1.7, "mail"), (2.0, "labels", 0.9), (2.3, "trash", 0.4),
+    ),
+    _life("live mail with a push", 2, (5.0, "mail"), (5.5, "burst"), (12.0, "mail"), (20.0, "wait")),
+    _life(
+        "labels, trash, deletion", 5,
+        (5.0, "labels", 0.1), (5.2, "trash", 0.4), (8.0, "untrash"), (8.3, "labels", 0.1), (8.4, "delete", 0.4),
+        (12.0, "delete", 0.9), (20.0, "wait"),
+    ),
+    _life(
+        "the history expires", 5,
+        (5.0, "delete", 0.3), (5.05, "labels", 0.6), (5.1, "expire"), (5.2, "mail"), (7.0, "mail"), (7.3, "delete", 0.9),
+    ),
+    _life(
+        "a page token is refused", 7, (0.9, "mail"), (10.0, "wait"),
+        google={"calls": [{"fault": "bad_page_token", "at": [1], "most": 1}]},
+    ),
+    _life("a message is refused for a while", 3, (0.0, "refuse", 0.4), (5.0, "labels", 0.4), (70.0, "wait")),
+    _life(
+        "tokens expire and rotate", 2, (40.0, "mail"), (80.0, "mail"), (120.0, "wait"),
+        token_seconds=330.0, forced={"refresh.rotated": frozenset(range(1, 9))},
+    ),
+    _life("the grant is revoked", 2, (5.0, "revoke"), (5.2, "mail"), (60.0, "mail"), (70.0, "wait")),
+    _life(
+        "disconnected and connected again", 3,
+        (4.0, "mail"), (4.3, "disconnect"), (9.0, "mail"), (9.2, "delete", 0.2), (12.0, "reconnect"), (15.0, "mail"),
+    ),
+    _life("erased", 3, (4.0, "mail"), (4.2, "erase"), (4.6, "mail"), (20.0, "wait")),
+    _life("a consumer is rebuilt", 3, (5.0, "mail"), (8.0, "rebuild"), (8.1, "mail"), (8.4, "delete", 0.1), (15.0, "wait")),
+    _life("a user posts events", 1, (0.3, "post"), (0.5, "post"), (5.0, "post"), (15.0, "wait")),
+    _life(
+        "a posted event is left to the tick", 1, (5.0, "post"), (6.0, "post"), (70.0, "wait"),
+    ),
+    _life("the channel is renewed", 2, (5.0, "night"), (86_460.0, "mail"), (86_470.0, "wait")),
+    _life(
+        "an audit repairs a loss", 4, (5.0, "lose", 0.4), (6.0, "labels", 0.8), (7.0, "night"), (86_500.0, "wait"),
+        settings={"audit_days": 800.0},
+    ),
+)  # fmt: skip
+"""In the order of a mailbox's life."""
+
+BY_NAME = MappingProxyType({scenario.name: scenario for scenario in SCENARIOS})

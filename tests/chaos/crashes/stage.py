@@ -1,0 +1,121 @@
+"""A simulation that notes every call by name, knows what scenarios need beside it, and plays one with one thing gone wrong."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from shared.mail.message import PRESENT
+from shared.ports import Delete
+from tests.chaos.crashes.scenarios import Scenario
+from tests.chaos.simulation.instance import Life
+from tests.chaos.simulation.kinds import Dice
+from tests.chaos.simulation.plan import Action, Plan
+from tests.chaos.simulation.record import place
+from tests.chaos.simulation.world import Outcome, Simulation, run
+
+NIGHT = 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Played:
+    """What came of a life; ``calls`` names, by kind of crash, the call at each of its numbers (the first is number 1)."""
+
+    outcome: Outcome
+    calls: dict[str, list[str]]
+
+
+def play(scenario: Scenario, plan: Plan | None = None) -> Played:
+    """Play a scenario, or a variation of its plan, from connecting to quiescence; the invariants have judged it."""
+    stages: list[Stage] = []
+
+    def build(folder: Path, chosen: Plan) -> Stage:
+        stages.append(Stage(folder, chosen, scenario))
+        return stages[-1]
+
+    outcome = run(plan or scenario.plan, build)
+    return Played(outcome, dict(stages[0].dice.calls))
+
+
+class Stage(Simulation):
+    """One life: the simulation under the settings of a scenario, with what only scenarios do."""
+
+    def __init__(self, folder: Path, plan: Plan, scenario: Scenario) -> None:
+        super().__init__(folder, plan)
+        self.dice: NotingDice = NotingDice(plan)
+        self.settings = replace(self.settings, **scenario.settings)
+        self.lives = [NotedLife(self, number, skew, 0) for number, skew in enumerate(plan.skews)]
+
+    def bury(self, life: Life) -> None:
+        """An instance has died: a new one takes its place."""
+        self.lives[life.number] = NotedLife(self, life.number, life.skew, life.generation + 1)
+
+    def _act(self, action: Action) -> None:
+        match action.kind:
+            case "wait":
+                return
+            case "night":  # nothing is called for so long; what fell due meanwhile is late
+                self.clock.advance(NIGHT)
+            case "lose":
+                self._lose(action)
+            case "revoke":
+                self.google.revoke(self.plan.boxes[action.box].address)
+            case _:
+                super()._act(action)
+                return
+        self.trace.say(self.scheduler.now, "world", "-", action.kind)
+
+    def _lose(self, action: Action) -> None:
+        """Delete an announced message behind everybody's back."""
+        found = sorted(
+            ref
+            for ref, data in self.record.docs.items()
+            if place(ref)[1] == "messages" and data["state"] == PRESENT and data["announced"]
+        )
+        lost = Delete(found[int(action.pick * len(found))])
+        self.ports.store.commit([lost])
+        self.record.commit(self.scheduler.now, None, [lost])
+
+
+class NotingDice(Dice):
+    """Dice that note what was about to happen at each opportunity."""
+
+    def __init__(self, plan: Plan) -> None:
+        super().__init__(plan.seed, plan.rates, plan.forced)
+        self.about = ""
+        self.calls: dict[str, list[str]] = defaultdict(list)
+
+    def strikes(self, kind: str) -> bool:
+        """Whether the fault happens at this opportunity."""
+        if self.on:
+            self.calls[kind].append(self.about)
+        return super().strikes(kind)
+
+
+class NotedLife(Life):
+    """An instance that says which call begins or ends before anybody decides whether it is the last."""
+
+    def begin(self, port: str, detail: str, hands_on: Any = True) -> None:
+        """A port call sets out."""
+        self.world.dice.about = called(port, detail, bool(hands_on))
+        super().begin(port, detail, hands_on)
+
+    def end(self, port: str, outcome: str, hands_on: bool = True) -> None:
+        """The answer of a port call sets out."""
+        self.world.dice.about = port
+        super().end(port, outcome, hands_on)
+
+
+def called(port: str, detail: str, hands_on: bool) -> str:
+    """What a call is called: the port's method, the provider's, or the topic's; nothing in it is of one run only."""
+    match port:
+        case "google":
+            return f"google {detail.strip('/').partition('/')[0]}"
+        case "publish":
+            return f"publish {detail.partition(' ')[0]}"
+        case "get" | "query" | "commit" if not hands_on:
+            return f"keys {port}"
+    return port
