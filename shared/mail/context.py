@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from shared import refs
 from shared.cas import amend
-from shared.errors import Busy, ConfigurationError, ProviderError, ReauthRequired
+from shared.errors import ConfigurationError, ProviderError, ProviderUnavailable, ReauthRequired
 from shared.mail.quota import LaneName, Pace
 from shared.mail.schedule import Schedule
 from shared.mail.state import MailboxState, difference, document, read_state, sent
@@ -60,7 +60,7 @@ class Account:
         self._pace = Pace(ctx.clock, provider.limits, state.quota, lane, alone)
 
     def call(self, ask: Callable[[MailProvider, Access], Answer]) -> Answer:
-        """Ask the provider with a fresh token. Raises ``ReauthRequired`` when the grant no longer works."""
+        """Ask the provider with a fresh token. Raises ``ReauthRequired`` when the grant no longer works, provider errors."""
         try:
             return self._call(ask)
         except ProviderError as error:
@@ -79,10 +79,10 @@ class Account:
             token = self._token(token)
         try:
             return ask(self.provider, Access(token, self._pace))
-        except ReauthRequired:
-            if not self._grants.revoked(self._state.uid, self._state.grant_id, token):
-                raise Busy("The grant was replaced while it was in use.") from None
-            raise
+        except ReauthRequired as refused:
+            # Whether the grant is dead is for the token endpoint to say, and the next attempt asks it: in between tokens
+            # may have been withdrawn or the grant replaced.
+            raise ProviderUnavailable("The provider refuses a token that it has only just given.") from refused
 
     def _token(self, rejected: str | None) -> str:
         state = self._state

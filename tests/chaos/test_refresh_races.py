@@ -320,6 +320,36 @@ def test_a_401_of_a_token_that_a_refresh_has_replaced_kills_nothing(machine: Gra
     machine.verify()
 
 
+def test_a_token_refused_as_soon_as_it_is_given_kills_nothing_shows_and_heals(machine: Granted) -> None:
+    machine.followed(2)
+    machine.provider.deliver("new")
+    machine.provider.lifetime = -1.0  # refreshing works, and nothing that comes of it is accepted
+    machine.provider.tokens.clear()
+    machine.ring()
+    machine.run(40 * 60, ticks=True)
+    assert machine.reauths() == 0
+    assert machine.state.status == "error"
+    assert "only just given" in str(machine.state.troubles["live"].reason)
+    machine.provider.lifetime = HOUR
+    machine.run(20 * 60, ticks=True)
+    assert machine.state.status == "live"
+    machine.verify()
+
+
+def test_a_token_refused_as_soon_as_it_is_given_ends_the_grant_if_the_next_refresh_is_refused_too(
+    machine: Granted,
+) -> None:
+    machine.followed(2)
+    machine.provider.lifetime = -1.0
+    machine.provider.tokens.clear()
+    machine.ring()
+    machine.steps()
+    machine.provider.refresh_tokens.clear()
+    machine.run(60)
+    assert machine.reauths() == 1
+    assert machine.state.status == "reauth_required"
+
+
 @pytest.mark.parametrize("seed", range(16))
 def test_any_interleaving_of_steps_whose_grant_ages_and_is_refreshed_ends_exact(tmp_path: Path, seed: int) -> None:
     machine = Granted(tmp_path, seed, machine_page(seed), lifetime=(301.0, 306.0, 330.0, 20.0)[seed % 4])

@@ -18,7 +18,8 @@ LINES = 80
 def table_of(points: Iterable[Point]) -> Table:
     """How many points of each kind there are in each life."""
     counts = Counter((point.group, point.kind) for point in points)
-    table = Table("scenario", box=None, padding=(0, 1))
+    table = Table(box=None, padding=(0, 1))
+    table.add_column("scenario", no_wrap=True)
     for name in (*KINDS.values(), "together"):
         table.add_column(name, justify="right")
     for group in dict.fromkeys(group for group, _ in counts):

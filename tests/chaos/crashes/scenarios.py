@@ -1,8 +1,8 @@
 """The lives: each a few mails and one thing that happens to them, without chance in what goes wrong.
 
 A life ends a while after its last action; what is to be cut short has to happen before (``wait`` makes room). Beside the
-simulation's actions there are ``wait``, ``night`` (nobody is called for a day), ``lose`` (a message disappears from the store)
-and ``revoke`` (the account no longer accepts our tokens).
+simulation's actions there are ``wait``, ``night`` (until ``morning`` there is hardly a tick), ``lose`` (a message disappears
+from the store) and ``revoke`` (the account no longer accepts our tokens).
 """
 
 from __future__ import annotations
@@ -81,10 +81,10 @@ SCENARIOS = (
     _life(
         "a posted event is left to the tick", 1, (5.0, "post"), (6.0, "post"), (70.0, "wait"),
     ),
-    _life("the channel is renewed", 2, (5.0, "night"), (86_460.0, "mail"), (86_470.0, "wait")),
+    _life("the channel is renewed", 2, (5.0, "night"), (86_430.0, "morning"), (86_431.0, "mail"), (86_440.0, "wait")),
     _life(
-        "an audit repairs a loss", 4, (5.0, "lose", 0.4), (6.0, "labels", 0.8), (7.0, "night"), (86_500.0, "wait"),
-        settings={"audit_days": 800.0},
+        "an audit repairs a loss", 4, (5.0, "lose", 0.4), (6.0, "labels", 0.8), (170.0, "wait"),
+        poll_seconds=120.0, settings={"audit_days": 800.0, "audit_seconds": 120.0},
     ),
 )  # fmt: skip
 """In the order of a mailbox's life."""

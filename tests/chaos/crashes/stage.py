@@ -17,7 +17,7 @@ from tests.chaos.simulation.plan import Action, Plan
 from tests.chaos.simulation.record import place
 from tests.chaos.simulation.world import Outcome, Simulation, run
 
-NIGHT = 86_400.0
+NIGHTLY_TICK = 28_800.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +57,10 @@ class Stage(Simulation):
         match action.kind:
             case "wait":
                 return
-            case "night":  # nothing is called for so long; what fell due meanwhile is late
-                self.clock.advance(NIGHT)
+            case "night":  # a day of ticks would be most of the run
+                self.settings = replace(self.settings, tick_seconds=NIGHTLY_TICK)
+            case "morning":
+                self.settings = replace(self.settings, tick_seconds=self.plan.tick_seconds)
             case "lose":
                 self._lose(action)
             case "revoke":
@@ -75,9 +77,10 @@ class Stage(Simulation):
             for ref, data in self.record.docs.items()
             if place(ref)[1] == "messages" and data["state"] == PRESENT and data["announced"]
         )
-        lost = Delete(found[int(action.pick * len(found))])
-        self.ports.store.commit([lost])
-        self.record.commit(self.scheduler.now, None, [lost])
+        if found:  # otherwise a crash has come before any was stored
+            lost = Delete(found[int(action.pick * len(found))])
+            self.ports.store.commit([lost])
+            self.record.commit(self.scheduler.now, None, [lost])
 
 
 class NotingDice(Dice):

@@ -202,11 +202,6 @@ def step_of_an_older_epoch(original: Any) -> Any:
     return wanted
 
 
-@mutant("shared.mail.tick:_poll", "Nobody looks at a mailbox that is not rung for.")
-def no_poll(original: Any) -> Any:
-    return lambda *_: 0
-
-
 @mutant("shared.mail.sync:_fail", "What failed is not tried again until somebody rings.")
 def failure_forgotten(original: Any) -> Any:
     return lambda *_: None

@@ -99,10 +99,11 @@ def version_in_the_received_id(original: Any) -> Any:
     return event
 
 
-@mutant("shared.mail.fold:_commits", "The origin of an event is the chain that found it.")
+@mutant("shared.mail.fold:_commits", "The origin of an announcement is the chain that found the mail.")
 def origin_by_chain(original: Any) -> Any:
     def commits(mailbox: Any, known: Any, work: Any, items: Any) -> Any:
-        if work.kind not in ("live", "backfill", "resync"):
+        told = [item.before is not None and item.before["announced"] is not None for item in items.values()]
+        if work.kind not in ("live", "backfill", "resync") or all(told):
             yield from original(mailbox, known, work, items)
             return
         since = 0.0 if work.kind == "live" else None

@@ -1,0 +1,165 @@
+"""The runs in which mutants are tried: the one without faults, scripted ones, and any seed of the simulation.
+
+Each answers what was violated, by name. A run ends with its first violation.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.chaos.mutants import invariants, traces
+from tests.chaos.simulation.plan import Action, Box, Plan
+from tests.chaos.simulation.world import Rotation, Simulation
+
+Violations = list[tuple[str, str]]
+Invariants = dict[str, Callable[[Simulation], Iterator[str]]]
+
+PIPELINE = "without faults"
+SEED = "seed "
+_BUDGET = "operations_are_within_the_budget"
+
+_ORDINARY = (
+    "mail", "labels", "mail", "sent", "trash", "mail", "draft", "delete", "save", "burst", "mail", "labels", "send", "mail",
+    "post", "delete", "trash", "labels", "mail", "labels",
+)  # fmt: skip
+
+
+def faultless() -> Plan:
+    """Two people's mailboxes, one instance, ordinary traffic once both are there, and nothing that goes wrong."""
+    boxes = tuple(Box(number, number, f"box{number}@example.org", 14 - 4 * number, 1.0 * number) for number in range(2))
+    actions = tuple(
+        Action(60.0 + 7 * number, kind, number % 2, (number * 0.37) % 1.0, number) for number, kind in enumerate(_ORDINARY)
+    )
+    return Plan(7, boxes, actions, page_size=10, pace=0.3)
+
+
+def violations_in(scenario: str) -> Violations:
+    """Run a scenario by its name. Raises ``KeyError`` where there is none."""
+    if scenario.startswith(SEED):
+        return simulated(Plan.of(int(scenario.removeprefix(SEED))))
+    return SCENARIOS[scenario]()
+
+
+def simulated(
+    plan: Plan,
+    also: Invariants | None = None,
+    all_along: Invariants | None = None,
+    meddle: Callable[[Simulation], None] = lambda _: None,
+) -> Violations:
+    """Run a plan; ``also`` is asked at rest, ``all_along`` after every commit; ``meddle`` prepares the world.
+
+    What the mutants need is asked of all; budgets are none of it, and a script may be more than they allow for.
+    """
+    shm = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    with tempfile.TemporaryDirectory(prefix="brainstem-mutant-", dir=shm) as folder, _silence():
+        world = _Watched(Path(folder), plan, all_along or {})
+        try:
+            meddle(world)
+            outcome = world.run()
+            found = [(violation.name, violation.detail) for violation in outcome.violations if violation.name != _BUDGET]
+            for name, invariant in {} if found else {**invariants.ALWAYS, **(also or {})}.items():
+                found += [(name, detail) for detail in invariant(world)]
+            return found
+        finally:
+            world.close()
+
+
+class _Watched(Simulation):
+    """A simulation that asks more than the checker."""
+
+    def __init__(self, folder: Path, plan: Plan, all_along: Invariants) -> None:
+        super().__init__(folder, plan)
+        self._all_along = all_along
+
+    def committed(self, life, writes) -> None:  # type: ignore[no-untyped-def]
+        super().committed(life, writes)
+        for name, invariant in self._all_along.items():
+            for detail in invariant(self):
+                self.complain(name, detail)
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(before)
+
+
+def _box(mails: int = 4, number: int = 0, user: int = 0, at: float = 0.0) -> Box:
+    return Box(number, user, f"box{number}@example.org", mails, at)
+
+
+def _one_time_refresh_tokens() -> Violations:
+    """Several steps find one token old at once, at a provider whose refresh tokens are good once."""
+    plan = Plan(
+        3,
+        (_box(30),),
+        tuple(Action(20.0 + 9 * number, "burst", 0, 0.5, number) for number in range(40)),
+        (0.0, 0.0, 0.0),
+        {"refresh.rotated": 1.0},
+        page_size=3,
+        token_seconds=330.0,
+        pace=3.0,
+    )
+
+    def meddle(world: Simulation) -> None:
+        world.rotation = _Once(world.google)
+
+    return simulated(
+        plan,
+        all_along={"a_living_grant_is_not_given_up": invariants.a_living_grant_is_not_given_up},
+        meddle=meddle,
+    )
+
+
+class _Once(Rotation):
+    """Refresh tokens that end as soon as they have been used."""
+
+    def rotate(self, old: str) -> str:
+        fresh = super().rotate(old)
+        super().used(fresh)
+        return fresh
+
+
+def _chains_of_many_pages() -> Violations:
+    """A backfill of many pages, and a resync of as many, while nothing goes wrong."""
+    plan = Plan(5, (_box(40),), (Action(90.0, "expire", 0), Action(91.0, "mail", 0, 0.5, 1)), page_size=3)
+    return simulated(plan, {"no_chain_needs_a_rescue": invariants.no_chain_needs_a_rescue})
+
+
+def _erased_and_connected_again() -> Violations:
+    """A user's mailbox is erased, and then another account is connected."""
+    plan = Plan(5, (_box(5), _box(5, 1, at=60.0)), (Action(30.0, "erase", 0),))
+    return simulated(plan)
+
+
+def _left_while_it_is_connected() -> Violations:
+    """A mailbox is left and taken up again, over and over, while its steps are under way."""
+    actions = []
+    for number in range(25):
+        actions += [
+            Action(10.0 + 20 * number, "disconnect", 0),
+            Action(10.5 + 20 * number + (number % 7) * 0.4, "reconnect", 0),
+            Action(11.0 + 20 * number, "mail", 0, 0.5, number),
+        ]
+    actions.append(Action(600.0, "disconnect", 0))
+    return simulated(Plan(9, (_box(12),), tuple(actions), (0.0, 0.0), page_size=3, pace=3.0))
+
+
+SCENARIOS: dict[str, Callable[[], Violations]] = {
+    PIPELINE: lambda: simulated(faultless()),
+    "one-time refresh tokens": _one_time_refresh_tokens,
+    "chains of many pages": _chains_of_many_pages,
+    "erased and connected again": _erased_and_connected_again,
+    "left while it is connected": _left_while_it_is_connected,
+    **traces.TRACES,
+}
+"""By name. What comes after the first is tried where no seed catches a mutant."""

@@ -1,0 +1,172 @@
+"""Scripted runs of the engine's machine: moments that the simulation does not reach, or where it would stop itself."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from shared import refs
+from shared.errors import BrainstemError, Hole
+from shared.events.log import trim_log
+from shared.mail import sync
+from shared.mail.tasks import StepTask, ring
+from shared.ports import Delete
+from tests.chaos.mutants.invariants import a_fact_has_one_id, of_machine
+from tests.machine import MAILBOX, UID, Machine
+
+Violations = list[tuple[str, str]]
+
+
+def _an_expired_segment(machine: Machine) -> Violations:
+    """Segments expire that the consumer has not read."""
+    machine.inner_bus.unsubscribe("senders")
+    machine.followed(mails=5)
+    machine.clock.advance(1_000)
+    machine.provider.deliver("new")
+    machine.ring()
+    machine.run(30)
+    trim_log(machine.store, MAILBOX, machine.clock.now() - 500)
+    with suppress(Hole):
+        mark = machine.harness.follow(MAILBOX)
+        return [("a_hole_is_an_error_and_never_a_skip", f"the watermark is {mark}, the counts are {machine.counts()}")]
+    return []
+
+
+def _a_lost_document(machine: Machine) -> Violations:
+    """A document is lost behind our back, and found again by a resync."""
+    machine.followed(mails=3)
+    machine.provider.relabel("old1", remove=["UNREAD"])
+    machine.store.commit([Delete(refs.message(MAILBOX, "old1"))])
+    machine.provider.expire_history()
+    machine.ring()
+    machine.run(60)
+    return [("a_fact_has_one_id", detail) for detail in a_fact_has_one_id(machine)]
+
+
+def _huge_mail(machine: Machine) -> Violations:
+    """A page of mail with nine thousand recipients each."""
+    machine.followed()
+    many = tuple(f"person{number:06d}@a-rather-long-domain-name.example.org" for number in range(9_000))
+    for number in range(12):
+        machine.provider.deliver(f"huge{number}")
+        machine.provider.messages[f"huge{number}"] = replace(machine.provider.messages[f"huge{number}"], to=many)
+    machine.ring()
+    machine.run(30)
+    return list(of_machine(machine))
+
+
+def _a_lagging_listing(machine: Machine) -> Violations:
+    """The provider's listing does not know its youngest mail yet while a mailbox is compared with it."""
+    machine.followed(mails=3)
+    machine.provider.deliver("young")
+    sync.step(machine.ctx, StepTask(MAILBOX, "live"))
+    machine.provider.expire_history()
+    machine.ctx = replace(machine.ctx, providers={"GOOGLE": _Lagging(machine.provider)})
+    machine.ring()
+    machine.run(120)
+    return list(of_machine(machine))
+
+
+class _Lagging:
+    """A provider whose listings do not have one mail."""
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+
+    def list_ids(self, *args: Any) -> Any:
+        listing = self._inner.list_ids(*args)
+        return replace(listing, ids=tuple(id_ for id_ in listing.ids if id_ != "young"), threads=())
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+
+def _three_clocks(machine: Machine) -> Violations:
+    """Rings of instances whose clocks are 5 and 10 s ahead, then one of the slow one for a mail that has just come."""
+    machine.followed(mails=1)
+    for skew in (0.0, 5.0, 10.0):
+        ring(machine.tasks, _Clock(machine, skew), MAILBOX)
+        machine.steps()
+    machine.run(8)
+    for skew in (-8.0, -3.0, 2.0):
+        ring(machine.tasks, _Clock(machine, skew), MAILBOX)
+        machine.steps()
+    machine.run(0.5)
+    machine.provider.deliver("new")
+    ring(machine.tasks, _Clock(machine, -8.0), MAILBOX)
+    machine.run(60)
+    return list(of_machine(machine))
+
+
+class _Clock:
+    def __init__(self, machine: Machine, skew: float) -> None:
+        self._machine, self._skew = machine, skew
+
+    def now(self) -> float:
+        return self._machine.clock.now() + self._skew
+
+
+def _an_early_push(machine: Machine) -> Violations:
+    """A push comes before its change shows, and its look finds another."""
+    machine.followed(mails=1)
+    machine.provider.deliver("visible")
+
+    def arrives(what: str) -> None:
+        if what == "changed":
+            machine.provider.on_call = None
+            machine.provider.deliver("rung for")
+
+    machine.provider.on_call = arrives
+    machine.ring()
+    machine.run(30)
+    return list(of_machine(machine))
+
+
+def _an_erasure_before_the_first_mark(machine: Machine) -> Violations:
+    """A mailbox is erased while a slow consumer writes its first watermark of it."""
+    machine.inner_bus.unsubscribe("senders")
+    machine.followed(mails=5)
+
+    def others(_writes: Any) -> None:
+        machine.accounts.erase(UID, MAILBOX)
+        machine.run(30)
+
+    machine.store.before_commit.append(others)
+    with suppress(BrainstemError):
+        machine.harness.follow(MAILBOX)
+    left = machine.store.get([refs.watermark("senders", MAILBOX)])
+    return [("of_what_was_erased_nothing_is_left", ref) for ref in left]
+
+
+def _in_a_machine(trace: Callable[[Machine], Iterable[tuple[str, str]]]) -> Callable[[], Violations]:
+    def run() -> Violations:
+        before = logging.root.manager.disable
+        logging.disable(logging.CRITICAL)
+        with tempfile.TemporaryDirectory(prefix="brainstem-trace-") as folder:
+            machine = Machine(Path(folder), page_size=10)
+            try:
+                return list(trace(machine))
+            finally:
+                machine.database.close()
+                logging.disable(before)
+
+    return run
+
+
+TRACES: dict[str, Callable[[], Violations]] = {
+    trace.__name__.strip("_").replace("_", " "): _in_a_machine(trace)
+    for trace in (
+        _an_expired_segment,
+        _a_lost_document,
+        _huge_mail,
+        _a_lagging_listing,
+        _three_clocks,
+        _an_early_push,
+        _an_erasure_before_the_first_mark,
+    )
+}
