@@ -14,6 +14,8 @@ DATA ?=
 MBOX ?=
 BACKEND ?= embedded
 MAILS ?=
+MAILBOXES ?=
+PROCESSES ?=
 CHANGES ?= 100
 KILLS ?= 0
 REFUSE ?= 0
@@ -57,6 +59,12 @@ test: $(VENV)/.tests ## All tests (T="tests/unit -k fold" passes arguments on to
 .PHONY: bench
 bench: $(VENV)/.tests ## Operations, CPU and latency per mail, beside a naive pipeline
 	@exec $(BIN)/python -m tests.bench
+
+.PHONY: soak
+soak: $(VENV)/.tests ## Hours of 200 mailboxes under every fault, then a verdict (MAILS=100000 MAILBOXES=200 SEED=1 PROCESSES=2 JSON=1)
+	@exec $(BIN)/python -m tests.soak --seed "$(SEED)" $(if $(MAILS),--mails "$(MAILS)") \
+		$(if $(MAILBOXES),--mailboxes "$(MAILBOXES)") $(if $(PROCESSES),--processes "$(PROCESSES)") \
+		$(if $(filter-out 0,$(JSON)),--json)
 
 ##@ Keep house
 

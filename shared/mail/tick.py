@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 from shared import queries, refs
 from shared.cas import amend
-from shared.errors import BrainstemError
+from shared.errors import BrainstemError, Retry
 from shared.events.app import AppStream
 from shared.events.consume import intent_name
 from shared.events.envelope import ring as segment_ring
@@ -24,7 +24,7 @@ from shared.mail.context import Context, amend_mailbox, load, mark_sent
 from shared.mail.state import STUCK_AFTER, MailboxState, read_state
 from shared.mail.tasks import continue_chain, enqueue_once, poll
 from shared.observability import logs
-from shared.ports import Doc
+from shared.ports import Doc, Query
 
 INTENT_RETRY = 600.0
 
@@ -53,18 +53,30 @@ class Ticked:
 
 
 def tick(ctx: Context, schedule: Schedule) -> Ticked:
-    """Serve everything that is due until the next tick."""
+    """Serve everything that is due until the next tick. Raises ``Retry`` where a query failed, after all others."""
     now = ctx.clock.now()
     done: Counter[str] = Counter()
+    missed: list[BrainstemError] = []
     for shard in range(queries.SHARDS):
         for kind, query, serve in (
             ("due", queries.due_mailboxes(shard, now), care),
             ("streams", queries.due_streams(shard, now), _relay_app),
             ("intents", queries.overdue_intents(shard, now), _enqueue_intent),
         ):
-            for doc in queries.scan(ctx.store, query):
+            for doc in _found(ctx, query, missed):
                 done[kind if _served(ctx, doc, now, serve) else "failed"] += 1
-    return Ticked(polled=_poll(ctx, schedule, now), **done)
+    polled = _poll(ctx, schedule, now, missed)
+    if missed:
+        raise missed[0]  # this tick counts as failed, but only once everybody else has been served
+    return Ticked(polled=polled, **done)
+
+
+def _found(ctx: Context, query: Query, missed: list[BrainstemError]) -> Iterator[Doc]:
+    """What a query finds, up to where it fails: with a store that fails now and then the last shard must not starve."""
+    try:
+        yield from queries.scan(ctx.store, query)
+    except Retry as error:
+        missed.append(error)
 
 
 def _served(ctx: Context, doc: Doc, now: float, serve: Callable[[Context, Doc, float], None]) -> bool:
@@ -144,7 +156,7 @@ def _rescued(state: MailboxState, now: float) -> MailboxState:
     )
 
 
-def _poll(ctx: Context, schedule: Schedule, now: float) -> int:
+def _poll(ctx: Context, schedule: Schedule, now: float, missed: list[BrainstemError]) -> int:
     """Enqueue the looks whose time comes before the next tick; remind the readers of every stream once a period."""
     polled = 0
     slots = {}
@@ -155,16 +167,16 @@ def _poll(ctx: Context, schedule: Schedule, now: float) -> int:
     for number, at in _times(now, schedule.tick, schedule.poll / queries.POLL_SLOTS):
         slots[number % queries.POLL_SLOTS] = at
     for slot, at in slots.items():
-        for doc in queries.scan(ctx.store, queries.polled_mailboxes(f"slot-{slot}")):
+        for doc in _found(ctx, queries.polled_mailboxes(f"slot-{slot}"), missed):
             poll(ctx.tasks, doc.data["id"], at)
             _served(ctx, doc, now, remind)
             polled += 1
-        for doc in queries.scan(ctx.store, queries.polled_mailboxes(f"quiet-{slot}")):
+        for doc in _found(ctx, queries.polled_mailboxes(f"quiet-{slot}"), missed):
             _served(ctx, doc, now, remind)
-        for doc in queries.scan(ctx.store, queries.polled_streams(f"quiet-{slot}")):
+        for doc in _found(ctx, queries.polled_streams(f"quiet-{slot}"), missed):
             _served(ctx, doc, now, remind)
     for shard in range(queries.SHARDS):
-        for doc in queries.scan(ctx.store, queries.polled_mailboxes(f"fast-{shard}")):
+        for doc in _found(ctx, queries.polled_mailboxes(f"fast-{shard}"), missed):
             for _, at in _times(now, schedule.tick, schedule.poll_unchannelled):
                 poll(ctx.tasks, doc.data["id"], at)
             if queries.slot_of(doc.data["id"]) in slots:
