@@ -14,6 +14,8 @@ DATA ?=
 MBOX ?=
 BACKEND ?= embedded
 MAILS ?=
+MAILBOXES ?=
+PROCESSES ?=
 CHANGES ?= 100
 KILLS ?= 0
 REFUSE ?= 0
@@ -64,6 +66,12 @@ chaos: $(VENV)/.tests ## Simulate crashes, races and faults, one run per seed (S
 .PHONY: bench
 bench: $(VENV)/.tests ## Operations, CPU and latency per mail, beside a naive pipeline
 	@exec $(BIN)/python -m tests.bench
+
+.PHONY: soak
+soak: $(VENV)/.tests ## Hours of 200 mailboxes under every fault, then a verdict (MAILS=100000 MAILBOXES=200 SEED=1 PROCESSES=2 JSON=1)
+	@exec $(BIN)/python -m tests.soak --seed "$(SEED)" $(if $(MAILS),--mails "$(MAILS)") \
+		$(if $(MAILBOXES),--mailboxes "$(MAILBOXES)") $(if $(PROCESSES),--processes "$(PROCESSES)") \
+		$(if $(filter-out 0,$(JSON)),--json)
 
 ##@ Keep house
 

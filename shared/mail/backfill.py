@@ -22,7 +22,7 @@ PROGRESS_EVERY = 10
 """Pages between two ``sync.progress`` events."""
 
 EARLY_AT_MOST = 1_000
-"""So many messages that came along with their thread are remembered until the listing names them."""
+"""So many messages that came along with their thread are stored with one page, and remembered until the listing names them."""
 
 GIVE_WAY, GIVE_WAY_SECONDS = 12, 5.0
 """How often in a row, and for how long, a page is put off in favour of a live walk that has not ended."""
@@ -77,11 +77,14 @@ def _fetched(account: Account, listing: Listing, early: tuple[str, ...]) -> tupl
     answers, others = changes[: len(unread)], changes[len(unread) :]
     newest = max((answer.message.received_at for answer in answers if isinstance(answer, Upsert)), default=0.0)
     # What is newer than the page was stored with an earlier one, or is live sync's: storing it again would be a conflict.
-    ahead = tuple(
+    ahead = [
         other
         for other in others
         if isinstance(other, Upsert) and other.id not in named and other.message.received_at <= newest
-    )
+    ]
+    if len(ahead) > EARLY_AT_MOST:
+        # A thread of thousands is no reason for a step of thousands: those that will be named next are enough.
+        ahead = sorted(ahead, key=lambda other: other.message.received_at)[-EARLY_AT_MOST:]
     still = [id_ for id_ in (*early, *(other.id for other in ahead)) if id_ not in named]
     # What is forgotten here is only read once more when the listing names it.
     return (*answers, *ahead), tuple(dict.fromkeys(still))[-EARLY_AT_MOST:]

@@ -158,9 +158,8 @@ def _restart(resync: Resync, at: float, expired: PageExpired) -> Work:
 
 
 def _sweep(ctx: Context, account: Account, state: MailboxState, resync: Resync, at: float, most: int) -> Work:
-    pages = list(queries.scan(ctx.store, queries.resync_pages(state.id)))
-    named = _named(resync, pages)
     docs = ctx.store.query(queries.messages_of(state.id, SWEPT_AT_ONCE, resync.after))
+    named, pages = _named(ctx, state, resync, {doc.data["id"] for doc in docs})
     changes: list[Change] = []
     doubtful: list[str] = []
     last: Doc | None = None
@@ -180,7 +179,7 @@ def _sweep(ctx: Context, account: Account, state: MailboxState, resync: Resync, 
         after = refs.key(last.ref)
         return Work("resync", at, tuple(changes), lambda current: _turned(current, at, after=after))
     notice = Notice(types.COMPLETED, {"kind": "resync", "listed": resync.listed})
-    cleared: tuple[Write, ...] = tuple(Delete(page.ref) for page in pages)
+    cleared: tuple[Write, ...] = tuple(Delete(page) for page in pages)
     return Work("resync", at, tuple(changes), lambda current: _ended(current, at), (notice,), cleared)
 
 
@@ -206,16 +205,21 @@ def _verdict(resync: Resync, doc: Doc, labels: set[str] | None) -> LabelsChanged
     return LabelsChanged(data["id"], resync.floor, tuple(sorted(labels - stored)), tuple(sorted(stored - labels)))
 
 
-def _named(resync: Resync, pages: list[Doc]) -> dict[str, set[str]]:
-    """Which ids this resync's listings named, and under which labels."""
+def _named(ctx: Context, state: MailboxState, resync: Resync, ids: set[str]) -> tuple[dict[str, set[str]], list[str]]:
+    """Which of some ids this resync's listings named, and under which labels; and where the listings are kept.
+
+    They name the whole mailbox, so no more of them is held than is asked for.
+    """
     named: dict[str, set[str]] = {}
-    for page in pages:
+    pages: list[str] = []
+    for page in queries.scan(ctx.store, queries.resync_pages(state.id)):
+        pages.append(page.ref)
         if page.data["run"] == resync.run:
-            for id_ in page.data["ids"]:
+            for id_ in ids.intersection(page.data["ids"]):
                 labels = named.setdefault(id_, set())
                 if page.data["label"] is not None:
                     labels.add(page.data["label"])
-    return named
+    return named, pages
 
 
 def _page(state: MailboxState, resync: Resync, label: str | None, ids: tuple[str, ...]) -> Put:

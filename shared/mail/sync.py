@@ -132,7 +132,7 @@ def _attempt(ctx: Context, loaded: Loaded, task: StepTask) -> bool | None:
 def _pause(ctx: Context, loaded: Loaded, task: StepTask, limited: RateLimited) -> None:
     """No step of the mailbox calls the provider until it wants to be called again."""
     asked = limited.retry_after if limited.retry_after is not None else DEFAULT_PAUSE
-    until = ctx.clock.now() + max(asked, _backoff(task))
+    until = ctx.clock.now() + max(asked, _backoff(task.failures))
 
     provider = ctx.providers.get(loaded.state.provider)
     limits = None if provider is None else provider.limits
@@ -143,7 +143,7 @@ def _pause(ctx: Context, loaded: Loaded, task: StepTask, limited: RateLimited) -
         return settled(replace(paused, quota=drained(charged.quota, limits, until)))
 
     _amend(ctx, loaded, decide)
-    put_off(ctx.tasks, _failed(task), loaded.state, until, max(BUCKET, _backoff(task)))
+    put_off(ctx.tasks, _failed(task), loaded.state, until, max(BUCKET, _backoff(task.failures)))
 
 
 def _reauth(ctx: Context, loaded: Loaded, dead: ReauthRequired) -> bool:
@@ -177,8 +177,13 @@ def _stop(ctx: Context, loaded: Loaded, task: StepTask, refused: BrainstemError)
 
 
 def _fail(ctx: Context, loaded: Loaded, task: StepTask, unavailable: ProviderUnavailable) -> None:
-    """Count the failure where people see it, and put the same task off; many that fail alike share one."""
-    until = ctx.clock.now() + _backoff(task)
+    """Count the failure where people see it, and put the same task off; many that fail alike share one.
+
+    A doorbell during an outage waits as long as those before it: each trying anew would ask ten times as often.
+    """
+    known = loaded.state.troubles.get(task.kind)
+    pause = _backoff(max(task.failures, known.count if known else 0))
+    until = ctx.clock.now() + pause
 
     def decide(current: MailboxState) -> MailboxState:
         before = current.troubles.get(task.kind)
@@ -187,7 +192,7 @@ def _fail(ctx: Context, loaded: Loaded, task: StepTask, unavailable: ProviderUna
         return troubled(later, task.kind, unavailable.message, stopped)
 
     _amend(ctx, loaded, decide)
-    put_off(ctx.tasks, _failed(task), loaded.state, until, max(BUCKET, _backoff(task)))
+    put_off(ctx.tasks, _failed(task), loaded.state, until, max(BUCKET, pause))
 
 
 def _charged(state: MailboxState, error: BrainstemError) -> MailboxState:
@@ -200,8 +205,8 @@ def _failed(task: StepTask) -> StepTask:
     return replace(task, failures=task.failures + 1)
 
 
-def _backoff(task: StepTask) -> float:
-    return min(LONGEST_PAUSE, float(2 ** min(task.failures, 10)))
+def _backoff(failures: int) -> float:
+    return min(LONGEST_PAUSE, float(2 ** min(failures, 10)))
 
 
 def _later(state: MailboxState, kind: str, until: float) -> MailboxState:

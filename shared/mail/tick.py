@@ -11,7 +11,6 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
 from shared import queries, refs
 from shared.cas import amend
@@ -63,37 +62,32 @@ class _Once:
 
 
 def tick(ctx: Context, schedule: Schedule) -> Ticked:
-    """Serve everything that is due until the next tick.
-
-    Raises what a query failed with, once all that does not need it is done.
-    """
+    """Serve everything that is due until the next tick. Raises ``Retry`` where a query failed, after all others."""
     now = ctx.clock.now()
     ctx = replace(ctx, bus=_Once(ctx.bus))
     done: Counter[str] = Counter()
+    missed: list[BrainstemError] = []
+    for shard in range(queries.SHARDS):
+        for kind, query, serve in (
+            ("due", queries.due_mailboxes(shard, now), care),
+            ("streams", queries.due_streams(shard, now), _relay_app),
+            ("intents", queries.overdue_intents(shard, now), _enqueue_intent),
+        ):
+            for doc in _found(ctx, query, missed):
+                done[kind if _served(ctx, doc, now, serve) else "failed"] += 1
+    polled = _poll(ctx, schedule, now, missed)
+    if missed:
+        raise missed[0]  # this tick counts as failed, but only once everybody else has been served
+    return Ticked(polled=polled, **done)
 
-    def serve(kind: str, of: Callable[[int, float], Query], serve_one: Callable[[Context, Doc, float], None]) -> None:
-        for shard in range(queries.SHARDS):
-            for doc in queries.scan(ctx.store, of(shard, now)):
-                done[kind if _served(ctx, doc, now, serve_one) else "failed"] += 1
 
-    def look() -> None:
-        done["polled"] = _poll(ctx, schedule, now)
-
-    failures = []
-    for part in (
-        partial(serve, "due", queries.due_mailboxes, care),
-        partial(serve, "streams", queries.due_streams, _relay_app),
-        partial(serve, "intents", queries.overdue_intents, _enqueue_intent),
-        look,
-    ):
-        try:
-            part()
-        except BrainstemError as failure:
-            _LOG.warning("tick_failed", "What is due could not all be found.", failure)
-            failures.append(failure)
-    if failures:
-        raise failures[0]
-    return Ticked(**done)
+def _found(ctx: Context, query: Query, missed: list[BrainstemError]) -> Iterator[Doc]:
+    """What a query finds, up to where it fails: with a store that fails now and then the last shard must not starve."""
+    try:
+        yield from queries.scan(ctx.store, query)
+    except Retry as error:
+        _LOG.warning("tick_failed", "What is due could not all be found.", error)
+        missed.append(error)
 
 
 def _served(ctx: Context, doc: Doc, now: float, serve: Callable[[Context, Doc, float], None]) -> bool:
@@ -189,7 +183,7 @@ def _rescued(state: MailboxState, now: float) -> MailboxState:
     )
 
 
-def _poll(ctx: Context, schedule: Schedule, now: float) -> int:
+def _poll(ctx: Context, schedule: Schedule, now: float, missed: list[BrainstemError]) -> int:
     """Enqueue the looks whose time comes before the next tick; once a period see to each mailbox, and to its readers."""
     polled = 0
     slots: dict[int, float] = {}
@@ -202,16 +196,16 @@ def _poll(ctx: Context, schedule: Schedule, now: float) -> int:
     for number, at in _times(now, schedule.tick, schedule.poll / queries.POLL_SLOTS):
         slots[number % queries.POLL_SLOTS] = at
     for slot, at in slots.items():
-        for doc in queries.scan(ctx.store, queries.polled_mailboxes(f"slot-{slot}")):
+        for doc in _found(ctx, queries.polled_mailboxes(f"slot-{slot}"), missed):
             poll(ctx.tasks, doc.data["id"], at)
             _served(ctx, doc, now, remind)
             polled += 1
-        for doc in queries.scan(ctx.store, queries.polled_mailboxes(f"quiet-{slot}")):
+        for doc in _found(ctx, queries.polled_mailboxes(f"quiet-{slot}"), missed):
             _served(ctx, doc, now, remind)
-        for doc in queries.scan(ctx.store, queries.polled_streams(f"quiet-{slot}")):
+        for doc in _found(ctx, queries.polled_streams(f"quiet-{slot}"), missed):
             _served(ctx, doc, now, remind)
     for shard in range(queries.SHARDS):
-        for doc in queries.scan(ctx.store, queries.polled_mailboxes(f"fast-{shard}")):
+        for doc in _found(ctx, queries.polled_mailboxes(f"fast-{shard}"), missed):
             for _, at in _times(now, schedule.tick, schedule.poll_unchannelled):
                 poll(ctx.tasks, doc.data["id"], at)
             if queries.slot_of(doc.data["id"]) in slots:

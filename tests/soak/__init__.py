@@ -1,0 +1,1 @@
+"""``make soak``: many mailboxes for hours of virtual time, with everything going wrong that can."""

@@ -1,0 +1,235 @@
+"""One process of a soak: people connect one after the other, mail comes to all of them, then everything comes to rest.
+
+Google is on its worst behaviour all the time (``infra.local.google.everything``), the store fails a hundredth of its calls,
+and the bus is away for ten minutes in the middle. Google's own data and what the subscriber received are on disk.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import time
+import traceback
+from collections.abc import Callable, Iterable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from infra.local.changes import Traffic
+from infra.local.collect import collect
+from infra.local.generator import generate
+from infra.local.google.everything import everything
+from infra.local.verify import verify
+from infra.local.world import WorldClient
+from tests.chaos.overload import STORE_FAULTS, TOKENS, Strained
+from tests.chaos.wire import planned
+from tests.soak.plan import Job, Note, Outcome
+from tests.soak.records import Records
+
+Tell = Callable[[Note], None]
+
+HOUR = 3600.0
+TRAFFIC_HOURS = 2.0
+REST_HOURS = 3.0
+BETWEEN_CONNECTS = 5.0
+SHARE_OF_CHANGES = 0.05
+"""Changes while it is followed, as a share of the mails that were there."""
+
+STORE_SHARE = 0.01
+BUS_AWAY = 600.0
+BATCH = 200
+SAMPLES = 200
+"""Of memory, while the mails that were there are told of."""
+
+
+class Soaked(Strained):
+    """A town, what was measured in it, and its way of telling how far it is."""
+
+    def __init__(self, folder: Path, job: Job, tell: Tell) -> None:
+        super().__init__(folder, job.seed)
+        self.job = job
+        self.records = Records(
+            folder / "deliveries.sqlite", max(1, job.mails // SAMPLES), lambda: self.memory.append(resident())
+        )
+        self.received = self.records  # type: ignore[assignment]
+        self.store.weigh = True
+        self.memory: list[float] = []
+        self.resting: list[float] = []
+        self.traffic: dict[str, Traffic] = {}
+        self.anchors: dict[str, float] = {}
+        self.loaded: dict[str, int] = {}
+        self._tell = tell
+        self._files = folder / "data" / "brainstem.sqlite"
+
+    def note(self, phase: str, done: int, total: int, sample: bool = False) -> None:
+        """Say how far it is."""
+        overdue = self.overdue() if sample else 0
+        self.deepest = max(self.deepest, overdue)
+        self._tell(Note(self.job.name, phase, done, total, resident(), overdue))
+
+    def overdue(self) -> int:
+        """Tasks that should have been started by now."""
+        with closing(sqlite3.connect(self._files)) as database:
+            [[count]] = database.execute("SELECT count(*) FROM task WHERE due <= ?", (self.clock.now(),)).fetchall()
+        return int(count)
+
+    def people(self) -> list[tuple[str, str]]:
+        """Who lives here: id and address."""
+        numbers = range(self.job.first, self.job.first + self.job.mailboxes)
+        return [(f"user_soak{number:05}", f"person{number:05}@example.org") for number in numbers]
+
+    def load(self) -> None:
+        """Give everybody their old mail."""
+        done = 0
+        people = self.people()
+        for number, (uid, address) in enumerate(people):
+            count = self.job.mails * (number + 1) // len(people) - self.job.mails * number // len(people)
+            self.google.add_mailbox(address)
+            for batch in batches(self._plans(address, count, number)):
+                self.google.add_mails(address, batch, silent=True)
+                done += len(batch)
+                self.note("loading", done, self.job.mails)
+            # It remembers every mail of the mailbox, which has to be paid for before memory is watched.
+            changes = max(10, int(SHARE_OF_CHANGES * count))
+            self.traffic[uid] = Traffic(self.google, address, self.job.seed * 1000 + number, changes)
+
+    def follow(self) -> None:
+        """Connect everybody, let things happen, let it rest."""
+        hours = TRAFFIC_HOURS + REST_HOURS
+        people = self.people()
+        begun = self.clock.now()
+        end = begun + BETWEEN_CONNECTS * len(people) + hours * HOUR
+        self.google.set_faults(everything(self.job.seed))
+        self.store.fail(STORE_SHARE)
+        for uid, address in people:
+            self.sign_in(uid)
+            tokens = self.google.add_mailbox(address)
+            self.anchors[uid] = self.clock.now()
+            self.persist("POST", "/mail/connect", {"provider": "google", **{name: tokens[name] for name in TOKENS}})
+            self.run(BETWEEN_CONNECTS)
+            self.note("following", int(self.clock.now() - begun), int(end - begun), sample=True)
+        self.run(120)
+        waiting = [one for one in self.traffic.values() for _ in range(one.count)]
+        self.random.shuffle(waiting)
+        step = TRAFFIC_HOURS * HOUR / len(waiting)
+        quiet_from = self.clock.now() + TRAFFIC_HOURS * HOUR / 2
+        for number, traffic in enumerate(waiting):
+            self.bus.down = quiet_from <= self.clock.now() < quiet_from + BUS_AWAY
+            traffic.change()
+            self.run(step)
+            if number % 10 == 0:
+                self.note("following", int(self.clock.now() - begun), int(end - begun), sample=True)
+        self.bus.down = False
+        while self.clock.now() < end:
+            self.run(60.0)
+            self.resting.append(resident())
+            self.note("following", int(self.clock.now() - begun), int(end - begun), sample=True)
+        self.store.fail(0.0)
+        self.run(900.0)
+
+    def outcome(self, began: float, started: float) -> Outcome:
+        """Judge everybody."""
+        reports, wrong, outbox = [], [], 0
+        people = self.people()
+        for number, (uid, address) in enumerate(people):
+            self.sign_in(uid)
+            seen = collect(WorldClient(self))
+            report = verify(
+                self.google.truth(address), seen.messages, seen.gaps, seen.status, seen.events,
+                self.records.of(uid), seen.senders, self.anchors[uid],
+            )  # fmt: skip
+            reports.append(report)
+            wrong += [f"{address}: {text}" for text in report.differences[:3]]
+            wrong += [] if report.ok or report.differences else [f"{address}: {report}"]
+            outbox += sum(entry["outbox"] for entry in seen.status["mailboxes"])
+            self.note("judging", number + 1, len(people))
+        tasks: Any = self.ports.tasks
+        letters = sum(len(self.bus.dead_letters(one.name)) for one in self.bus.subscriptions())
+        fired = {
+            **self.google.report()["faults"],
+            **{f"store: {kind}": self.store.fired[kind] for kind in STORE_FAULTS},
+        }
+        return Outcome(
+            self.job,
+            expected=sum(report.expected for report in reports),
+            stored=sum(report.stored for report in reports),
+            events=sum(report.events for report in reports),
+            gaps=sum(report.gaps for report in reports),
+            changes=sum(traffic.count for traffic in self.traffic.values()),
+            lost=sum(report.lost for report in reports),
+            duplicates=sum(report.duplicates for report in reports),
+            differences=sum(report.difference_count for report in reports),
+            wrong=tuple(wrong[:20]),
+            outbox=outbox,
+            overdue=self.overdue(),
+            deepest=self.deepest,
+            dead=len(tasks.dead_letters()) + letters,
+            memory=tuple(self.memory),
+            resting=tuple(self.resting),
+            fired={**fired, "bus: refused": self.bus.refused},
+            most=dict(self.store.most),
+            virtual_hours=(self.clock.now() - began) / HOUR,
+            cpu_seconds=time.process_time() - started,
+        )
+
+    def _plans(self, address: str, count: int, number: int) -> Iterable[dict[str, Any]]:
+        now = self.clock.now()
+        match self.job.kind:
+            case "thread":
+                first = now - 60.0 * count - HOUR
+                return (
+                    planned(f"turn {turn}", address=address, received_at=first + 60 * turn, thread="one")
+                    for turn in range(count)
+                )
+            case _:
+                return generate(self.job.seed * 1000 + number, count, address, now - HOUR)
+
+
+def run(job: Job, folder: Path, tell: Tell) -> Outcome:
+    """Do a job from beginning to end."""
+    logging.disable(logging.CRITICAL)
+    started = time.process_time()
+    town = Soaked(folder, job, tell)
+    try:
+        began = town.clock.now()
+        town.load()
+        town.follow()
+        return town.outcome(began, started)
+    finally:
+        town.close()
+
+
+def work(job: Job, folder: str, notes: Any) -> Outcome:
+    """One job in its process; what breaks it is its outcome."""
+    told = time.monotonic()
+
+    def tell(note: Note) -> None:
+        nonlocal told
+        if time.monotonic() - told > 0.5:
+            told = time.monotonic()
+            notes.put(note)
+
+    try:
+        home = Path(folder) / job.name.replace(" ", "-")
+        home.mkdir()
+        return run(job, home, tell)
+    except Exception:
+        return Outcome(job, failure=traceback.format_exc(limit=-6))
+
+
+def batches(plans: Iterable[dict[str, Any]]) -> Iterable[list[dict[str, Any]]]:
+    """Plans in lists of a bounded length."""
+    batch: list[dict[str, Any]] = []
+    for plan in plans:
+        batch.append(plan)
+        if len(batch) == BATCH:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def resident() -> float:
+    """What this process has in memory, in MB."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * 4096 / 1e6
