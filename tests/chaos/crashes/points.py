@@ -83,7 +83,7 @@ def every(scenario: Scenario, played: Played) -> list[Point]:
 
 def sample(points: Sequence[Point], count: int, seed: int) -> list[Point]:
     """So many points for two racing instances, and as many for wrong clocks, each under a schedule of its own."""
-    chance = Random(seed)  # noqa: S311 - a sample that can be drawn again
+    chance = Random(seed)
     chosen = [RACING] * count + [SKEWED[number % len(SKEWED)] for number in range(count)]
     return [
         replace(chance.choice(points), skews=skews, seed=chance.randrange(1, 2**31)) for skews in chosen

@@ -10,11 +10,17 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs
+
+import orjson
+from werkzeug.wrappers import Request, Response
 
 from tests.chaos.mutants import invariants, traces
 from tests.chaos.simulation.plan import Action, Box, Plan
-from tests.chaos.simulation.world import Rotation, Simulation
+from tests.chaos.simulation.world import Simulation
 
 Violations = list[tuple[str, str]]
 Invariants = dict[str, Callable[[Simulation], Iterator[str]]]
@@ -101,17 +107,17 @@ def _one_time_refresh_tokens() -> Violations:
     """Several steps find one token old at once, at a provider whose refresh tokens are good once."""
     plan = Plan(
         3,
-        (_box(30),),
-        tuple(Action(20.0 + 9 * number, "burst", 0, 0.5, number) for number in range(40)),
+        (_box(120),),
+        tuple(Action(25.0 + 2 * number, "mail", 0, 0.5, number) for number in range(40)),
         (0.0, 0.0, 0.0),
-        {"refresh.rotated": 1.0},
+        {"provider.slow": 0.2},
         page_size=3,
         token_seconds=330.0,
         pace=3.0,
     )
 
     def meddle(world: Simulation) -> None:
-        world.rotation = _Once(world.google)
+        world.website = _Once(world)  # type: ignore[assignment]
 
     return simulated(
         plan,
@@ -120,13 +126,25 @@ def _one_time_refresh_tokens() -> Violations:
     )
 
 
-class _Once(Rotation):
-    """Refresh tokens that end as soon as they have been used."""
+class _Once:
+    """The provider's website, with refresh tokens that end as soon as they have been used, for others in their place."""
 
-    def rotate(self, old: str) -> str:
-        fresh = super().rotate(old)
-        super().used(fresh)
-        return fresh
+    def __init__(self, world: Simulation) -> None:
+        self._app, self._rotation = world.website, world.rotation
+
+    def __call__(self, environ: Any, start_response: Any) -> Any:
+        request = Request(environ)
+        if request.path != "/token":
+            return self._app(environ, start_response)
+        content = request.get_data()
+        environ["wsgi.input"] = BytesIO(content)
+        answer = Response.from_app(self._app, environ)
+        if answer.status_code == 200:
+            fresh = self._rotation.rotate(parse_qs(content.decode())["refresh_token"][0])
+            self._rotation.used(fresh)
+            answer = Response(orjson.dumps({**orjson.loads(answer.get_data()), "refresh_token": fresh}), 200)
+            answer.content_type = "application/json"
+        return answer(environ, start_response)
 
 
 def _chains_of_many_pages() -> Violations:
@@ -154,12 +172,20 @@ def _left_while_it_is_connected() -> Violations:
     return simulated(Plan(9, (_box(12),), tuple(actions), (0.0, 0.0), page_size=3, pace=3.0))
 
 
+def _left_while_its_watch_is_opened() -> Violations:
+    """Mailboxes are left at any moment of their first seconds, and nobody writes to them afterwards."""
+    boxes = tuple(_box(1, number, number) for number in range(24))
+    actions = tuple(Action(0.5 + 0.25 * number, "disconnect", number) for number in range(24))
+    return simulated(Plan(9, boxes, actions, page_size=25, pace=3.0))
+
+
 SCENARIOS: dict[str, Callable[[], Violations]] = {
     PIPELINE: lambda: simulated(faultless()),
     "one-time refresh tokens": _one_time_refresh_tokens,
     "chains of many pages": _chains_of_many_pages,
     "erased and connected again": _erased_and_connected_again,
     "left while it is connected": _left_while_it_is_connected,
+    "left while its watch is opened": _left_while_its_watch_is_opened,
     **traces.TRACES,
 }
 """By name. What comes after the first is tried where no seed catches a mutant."""
