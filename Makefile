@@ -25,6 +25,7 @@ OUTAGE ?= 0
 SEED ?= 1
 SEEDS ?= 100
 FIRST ?= 1
+CRASHES ?=
 JSON ?=
 T ?=
 JOBS ?= 2
@@ -59,9 +60,12 @@ test: $(VENV)/.tests ## All tests (T="tests/unit -k fold" passes arguments on to
 	@$(BIN)/python -m pytest -n $(JOBS) $(T)
 
 .PHONY: chaos
-chaos: $(VENV)/.tests ## Simulate crashes, races and faults, one run per seed (SEEDS=100 FIRST=1 JOBS=2 JSON=1)
-	@exec $(BIN)/python -m tests.chaos.simulation --seeds "$(SEEDS)" --first "$(FIRST)" --jobs "$(JOBS)" \
+chaos: $(VENV)/.tests ## Simulate crashes, races and faults, one run per seed (SEEDS=100 FIRST=1 JOBS=2 JSON=1 CRASHES=1)
+	@$(BIN)/python -m tests.chaos.simulation --seeds "$(SEEDS)" --first "$(FIRST)" --jobs "$(JOBS)" \
 		$(if $(filter-out 0,$(JSON)),--json)
+ifneq ($(filter-out 0,$(CRASHES)),)
+	@$(BIN)/python -m tests.chaos.crashes --jobs "$(JOBS)"
+endif
 
 .PHONY: bench
 bench: $(VENV)/.tests ## Operations, CPU and latency per mail, beside a naive pipeline

@@ -10,13 +10,17 @@ import hashlib
 import threading
 from dataclasses import dataclass, field
 
-from shared.errors import Busy, ConfigurationError, Conflict, NotFound, Unknown
+from shared.cas import amend
+from shared.errors import Busy, ConfigurationError, Conflict, NotFound, Retry, StoreError, Unknown
+from shared.observability import logs
 from shared.ports import Clock, Create, Secrets, Store, Update
 
 SECRET = "vault-key"  # noqa: S105 - the name of the secret
 KEY_BYTES = 32
 CLAIM = "claims/vault-key"
 CLAIM_SECONDS = 60.0
+
+_LOG = logs.named(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +70,8 @@ class MasterKey:
 
     def _create(self) -> Master:
         now = self._clock.now()
-        claim = {"by": self._clock.entropy(8).hex(), "until": now + CLAIM_SECONDS}
+        by = self._clock.entropy(8).hex()
+        claim = {"by": by, "until": now + CLAIM_SECONDS}
         found = self._keys.get([CLAIM]).get(CLAIM)
         if found is not None and found.data["until"] > now:
             raise Busy("The vault is being set up; try again.", retry_after=1)
@@ -74,7 +79,7 @@ class MasterKey:
             self._keys.commit([Update(CLAIM, claim, found.version) if found else Create(CLAIM, claim)])
         except (Conflict, Unknown):
             held = self._keys.get([CLAIM]).get(CLAIM)
-            if held is None or held.data["by"] != claim["by"]:
+            if held is None or held.data["by"] != by:
                 raise Busy("The vault is being set up; try again.", retry_after=1) from None
         try:
             # Looked for again under the claim: its holder before us may have added it since.
@@ -82,3 +87,13 @@ class MasterKey:
         except NotFound:
             self._secrets.add(SECRET, self._clock.entropy(KEY_BYTES))
             return self._newest()
+        except Retry:
+            self._release(by)
+            raise
+
+    def _release(self, by: str) -> None:
+        """Give the claim back, since nothing was added and nobody has to wait for it; if that fails, it runs out."""
+        try:
+            amend(self._keys, CLAIM, lambda row: {"until": 0.0} if row.data["by"] == by and row.data["until"] else None)
+        except StoreError as error:
+            _LOG.warning("claim_not_released", "The claim to make the vault key will run into its deadline.", error)

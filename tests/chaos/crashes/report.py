@@ -18,10 +18,12 @@ LINES = 80
 def table_of(points: Iterable[Point]) -> Table:
     """How many points of each kind there are in each life."""
     counts = Counter((point.group, point.kind) for point in points)
-    table = Table(box=None, padding=(0, 1))
+    table = Table(
+        box=None, padding=(0, 1, 0, 0), caption="before, after: the instance dies; else: done, and the answer lost"
+    )
     table.add_column("scenario", no_wrap=True)
-    for name in (*KINDS.values(), "together"):
-        table.add_column(name, justify="right")
+    for name in (*KINDS.values(), "all"):
+        table.add_column(name, justify="right", no_wrap=True)
     for group in dict.fromkeys(group for group, _ in counts):
         row = [counts[group, kind] for kind in KINDS]
         table.add_row(group, *(f"{count:,}" for count in (*row, sum(row))))
@@ -40,7 +42,7 @@ def failure_text(point: Point) -> str:
         shown = [*shown[:LINES], "       ...", *shown[-LINES:]]
     return "\n".join(
         (
-            f"{point.scenario!r} does not survive: {KINDS[point.kind]}, number {point.number} ({point.call})",
+            f"{point.scenario!r} does not survive {point.kind}, number {point.number} ({point.call})",
             *(f"  {violation.name}: {violation.detail}" for violation in outcome.violations[:5]),
             "",
             *plan_text(outcome.plan),

@@ -22,11 +22,12 @@ SMALL: Mapping[str, frozenset[int]] = MappingProxyType({"crash.before": frozense
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """A life: its name, its plan, and settings that differ from those of simulations."""
+    """A life: its name, its plan, settings that differ from those of simulations, whether people consent in a browser."""
 
     name: str
     plan: Plan
     settings: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    consent: bool = False
 
 
 def _life(
@@ -34,6 +35,7 @@ def _life(
     mails: int,
     *actions: tuple[float, str] | tuple[float, str, float],
     settings: Mapping[str, Any] | None = None,
+    consent: bool = False,
     **plan: Any,
 ) -> Scenario:
     """A life of one mailbox with so many mails; an action is when, what, and which of the fitting mails (0 to 1)."""
@@ -43,10 +45,11 @@ def _life(
     )
     plan["forced"] = SMALL | plan.get("forced", {})
     chosen = {"page_size": 3, "batch_size": 3, "poll_seconds": 300.0, "pace": 0.3} | plan
-    return Scenario(name, Plan(7, (Box(0, 0, ADDRESS, mails, 0.0),), happens, **chosen), settings or {})
+    return Scenario(name, Plan(7, (Box(0, 0, ADDRESS, mails, 0.0),), happens, **chosen), settings or {}, consent)
 
 
 SCENARIOS = (
+    _life("connected by consent", 3, (3.0, "mail"), (12.0, "wait"), consent=True),
     _life(
         "backfill beside live changes", 7,
         (0.8, "mail"), (1.1, "labels", 0.1), (1.4, "delete", 0.2), (1.7, "mail"), (2.0, "labels", 0.9), (2.3, "trash", 0.4),
@@ -65,26 +68,27 @@ SCENARIOS = (
         "a page token is refused", 7, (0.9, "mail"), (10.0, "wait"),
         google={"calls": [{"fault": "bad_page_token", "at": [1], "most": 1}]},
     ),
-    _life("a message is refused for a while", 3, (0.0, "refuse", 0.4), (5.0, "labels", 0.4), (70.0, "wait")),
+    _life("a message is refused", 3, (0.0, "refuse", 0.4), (5.0, "labels", 0.4), (70.0, "wait")),
     _life(
         "tokens expire and rotate", 2, (40.0, "mail"), (80.0, "mail"), (120.0, "wait"),
         token_seconds=330.0, forced={"refresh.rotated": frozenset(range(1, 9))},
     ),
     _life("the grant is revoked", 2, (5.0, "revoke"), (5.2, "mail"), (60.0, "mail"), (70.0, "wait")),
     _life(
-        "disconnected and connected again", 3,
+        "disconnected, then back", 3,
         (4.0, "mail"), (4.3, "disconnect"), (9.0, "mail"), (9.2, "delete", 0.2), (12.0, "reconnect"), (15.0, "mail"),
     ),
     _life("erased", 3, (4.0, "mail"), (4.2, "erase"), (4.6, "mail"), (20.0, "wait")),
     _life("a consumer is rebuilt", 3, (5.0, "mail"), (8.0, "rebuild"), (8.1, "mail"), (8.4, "delete", 0.1), (15.0, "wait")),
     _life("a user posts events", 1, (0.3, "post"), (0.5, "post"), (5.0, "post"), (15.0, "wait")),
     _life(
-        "a posted event is left to the tick", 1, (5.0, "post"), (6.0, "post"), (70.0, "wait"),
+        "a post is left to the tick", 1, (5.0, "post"), (6.0, "post"), (100.0, "wait"),
+        forced={"bus.publish_failed": frozenset({7, 8})},
     ),
     _life("the channel is renewed", 2, (5.0, "night"), (86_430.0, "morning"), (86_431.0, "mail"), (86_440.0, "wait")),
     _life(
-        "an audit repairs a loss", 4, (5.0, "lose", 0.4), (6.0, "labels", 0.8), (170.0, "wait"),
-        poll_seconds=120.0, settings={"audit_days": 800.0, "audit_seconds": 120.0},
+        "an audit repairs a loss", 4, (5.0, "lose", 0.4), (6.0, "labels", 0.8), (600.0, "wait"),
+        tick_seconds=300.0, poll_seconds=900.0, settings={"audit_days": 800.0, "audit_seconds": 1240.0},
     ),
 )  # fmt: skip
 """In the order of a mailbox's life."""

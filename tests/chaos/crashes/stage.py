@@ -9,14 +9,23 @@ from typing import Any
 
 from shared.mail.message import PRESENT
 from shared.ports import Delete
+from tests.chaos.crashes.consent import Consenting
 from tests.chaos.crashes.scenarios import Scenario
+from tests.chaos.simulation import checker
 from tests.chaos.simulation.instance import Life
 from tests.chaos.simulation.kinds import Dice
 from tests.chaos.simulation.plan import Action, Plan
 from tests.chaos.simulation.record import place
-from tests.chaos.simulation.world import Outcome, Simulation, run
+from tests.chaos.simulation.scheduler import Scheduler
+from tests.chaos.simulation.world import PATIENCE, Outcome, Simulation, run
 
 NIGHTLY_TICK = 28_800.0
+
+_METHODS = {
+    "messages": "messages.list", "messages/": "messages.get", "threads/": "threads.get", "history": "history.list",
+    "labels": "labels.list", "profile": "getProfile",
+}  # fmt: skip
+"""What a path of the provider's API is called where that is not its first part."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +53,19 @@ class Stage(Simulation):
 
     def __init__(self, folder: Path, plan: Plan, scenario: Scenario) -> None:
         super().__init__(folder, plan)
-        self.dice: NotingDice = NotingDice(plan)
+        self.dice: NotingDice = NotingDice(plan, self.scheduler)
         self.settings = replace(self.settings, **scenario.settings)
+        self._by_day = self.settings
+        self._lost: dict[str, tuple[str, str]] = {}
         self.lives = [NotedLife(self, number, skew, 0) for number, skew in enumerate(plan.skews)]
+        if scenario.consent:
+            self.people = {box.user: Consenting(self, box.user) for box in plan.boxes}
 
     def bury(self, life: Life) -> None:
-        """An instance has died: a new one takes its place."""
+        """An instance has died: a new one takes its place, and knows nothing of how seldom ticks come at night."""
+        shown, self.settings = self.settings, self._by_day
         self.lives[life.number] = NotedLife(self, life.number, life.skew, life.generation + 1)
+        self.settings = shown
 
     def _act(self, action: Action) -> None:
         match action.kind:
@@ -59,7 +74,7 @@ class Stage(Simulation):
             case "night":  # a day of ticks would be most of the run
                 self.settings = replace(self.settings, tick_seconds=NIGHTLY_TICK)
             case "morning":
-                self.settings = replace(self.settings, tick_seconds=self.plan.tick_seconds)
+                self.settings = self._by_day
             case "lose":
                 self._lose(action)
             case "revoke":
@@ -68,6 +83,19 @@ class Stage(Simulation):
                 super()._act(action)
                 return
         self.trace.say(self.scheduler.now, "world", "-", action.kind)
+
+    def _settle(self) -> None:
+        """As ever; and what was lost behind our backs is back, which takes an audit that nothing else waits for."""
+        super()._settle()
+        end = self.scheduler.now + PATIENCE
+        while not self.violations and (self._missing() or checker.left_to_do(self)) and self.scheduler.now < end:
+            self._run_until(self.scheduler.now + self.plan.tick_seconds)
+        for ref in self._missing() if not self.violations else ():
+            self.complain("what_was_lost_is_repaired", ref)
+
+    def _missing(self) -> list[str]:
+        """The lost messages that the provider still has and the store has not."""
+        return [ref for ref, mail in self._lost.items() if ref not in self.record.docs and self.is_alive(*mail)]
 
     def _lose(self, action: Action) -> None:
         """Delete an announced message behind everybody's back."""
@@ -78,44 +106,42 @@ class Stage(Simulation):
         )
         if found:  # otherwise a crash has come before any was stored
             lost = Delete(found[int(action.pick * len(found))])
+            self._lost[lost.ref] = self.plan.boxes[action.box].address, self.record.docs[lost.ref]["id"]
             self.ports.store.commit([lost])
             self.record.commit(self.scheduler.now, None, [lost])
 
 
 class NotingDice(Dice):
-    """Dice that note what was about to happen at each opportunity."""
+    """Dice that note which call was about to begin or end at each opportunity."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, scheduler: Scheduler) -> None:
         super().__init__(plan.seed, plan.rates, plan.forced)
-        self.about = ""
+        self._scheduler = scheduler
         self.calls: dict[str, list[str]] = defaultdict(list)
 
     def strikes(self, kind: str) -> bool:
         """Whether the fault happens at this opportunity."""
         if self.on:
-            self.calls[kind].append(self.about)
+            call = self._scheduler.current
+            self.calls[kind].append(call.notes.get("about", "") if call is not None else "")
         return super().strikes(kind)
 
 
 class NotedLife(Life):
-    """An instance that says which call begins or ends before anybody decides whether it is the last."""
+    """An instance that says which call it is at before anybody decides whether that is the last."""
 
     def begin(self, port: str, detail: str, hands_on: Any = True) -> None:
         """A port call sets out."""
-        self.world.dice.about = called(port, detail, bool(hands_on))
+        self.note("about", called(port, detail, bool(hands_on)))
         super().begin(port, detail, hands_on)
-
-    def end(self, port: str, outcome: str, hands_on: bool = True) -> None:
-        """The answer of a port call sets out."""
-        self.world.dice.about = port
-        super().end(port, outcome, hands_on)
 
 
 def called(port: str, detail: str, hands_on: bool) -> str:
     """What a call is called: the port's method, the provider's, or the topic's; nothing in it is of one run only."""
     match port:
         case "google":
-            return f"google {detail.strip('/').partition('/')[0]}"
+            name, slash, _ = detail.strip("/").partition("/")
+            return f"google {_METHODS.get(name + slash, name)}"
         case "publish":
             return f"publish {detail.partition(' ')[0]}"
         case "get" | "query" | "commit" if not hands_on:

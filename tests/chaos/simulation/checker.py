@@ -306,8 +306,9 @@ def every_doorbell_has_a_look_that_begins_after_it(world: Simulation, answered: 
 def every_rung_look_has_another_after_the_settle_delay(world: Simulation, answered: Answered) -> Iterator[str]:
     """When a look that a doorbell asked for is acknowledged, another follows at least 3 s after it began.
 
-    Only a look that reached the provider counts, of a mailbox that is still followed; a look that was put off is rung
-    again. An instance whose clock is wrong names a wrong time, so of those it is not asked.
+    Only a look that reached the provider counts, of a mailbox that is still followed. A look that was put off is rung
+    again, and one under way that was rung too will have its own. An instance whose clock is wrong names a wrong time, so
+    of those it is not asked.
     """
     body = answered.body
     if answered.function != "sync" or not body.get("rung") or answered.status >= 300 or abs(answered.skew) > 0.001:
@@ -320,7 +321,8 @@ def every_rung_look_has_another_after_the_settle_delay(world: Simulation, answer
     ):
         return
     due = answered.began + SETTLE_MIN - 0.001
-    if not any(at >= due for at in world.record.looks[body["mailbox"]]) and not _waiting(world, body["mailbox"], due):
+    looked = any(at >= due for at in world.record.looks[body["mailbox"]])
+    if not looked and not _waiting(world, body["mailbox"], due) and not _others_are_rung(world, body["mailbox"]):
         yield f"{body['mailbox']}: nobody looks after {due - world._start:.3f}"
 
 
@@ -602,6 +604,12 @@ def _stream_of(change: Any) -> str:
     """The stream that a consumer's document is about."""
     data = change.after or change.before or {}
     return str(data.get("stream") or str(data.get("scope", "")).partition("#")[0])
+
+
+def _others_are_rung(world: Simulation, mailbox: str) -> bool:
+    """Whether more rung looks have begun than the one that is just being answered, and is still in the queue."""
+    begun = [body for _, attempts, body in world.waiting() if attempts and body.get("kind") == "live"]
+    return sum(body["mailbox"] == mailbox and body["rung"] for body in begun) > 1
 
 
 def _waiting(world: Simulation, mailbox: str, due: float) -> bool:

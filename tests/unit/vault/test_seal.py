@@ -216,3 +216,18 @@ def test_keys_do_not_show_in_reprs(world: World) -> None:
     world.vault.seal("ann", PURPOSE, b"x")
     shown = repr(world.vault._cache) + repr(world.vault._master._known)
     assert "key=" not in shown
+
+
+def test_a_read_that_fails_under_the_claim_on_the_vault_key_keeps_nobody_waiting(world: World) -> None:
+    read, calls = world.secrets.get, []
+
+    def get(name: str) -> bytes:
+        calls.append(name)
+        if len(calls) == 2:
+            raise Retry("Secret Manager cannot be reached right now.")
+        return read(name)
+
+    world.secrets.get = get  # type: ignore[method-assign]
+    with pytest.raises(Retry, match="Secret Manager"):
+        world.vault.seal("ann", PURPOSE, b"x")
+    assert world.vault.open("ann", PURPOSE, world.vault.seal("ann", PURPOSE, b"x")) == b"x"
