@@ -90,7 +90,7 @@ class Accounts:
             told = loaded.state.connected
             notices = (Notice(types.DISCONNECTED, {"address": loaded.state.address}),) if told else ()
             state = self._raise_epoch(loaded, _disconnected, notices, lambda state: state.status == "disconnected")
-            if state.channel is not None:
+            if state.may_ring:
                 enqueue_once(self.ctx.tasks, state, "channel", "stop")
 
     def erase(self, uid: str, mailbox: str) -> None:
@@ -254,8 +254,7 @@ def _disconnected(state: MailboxState, at: float) -> MailboxState:
         audit=None,
         due_audit=None,
         due_live=None,
-        due_channel=None,
-        due_chain=at + CONNECT_DEADLINE if state.channel is not None else None,
+        due_chain=at + CONNECT_DEADLINE if state.may_ring else None,
     )
 
 

@@ -18,6 +18,9 @@ from shared.providers.base import Channel
 RENEW_AFTER = 86_400.0
 """A watch lives seven days; "recommend once per day" (docs/gmail.md, 5)."""
 
+LIFETIME = 7 * 86_400.0
+"""So long a channel lives at most that nobody could write down (docs/gmail.md, 5)."""
+
 RETRY_AFTER = 600.0
 JITTER = 3_600
 
@@ -55,12 +58,13 @@ def renew(ctx: Context, loaded: Loaded, _task: StepTask) -> bool:
 
 
 def stop(ctx: Context, loaded: Loaded) -> None:
-    """Stop the channel of a mailbox that is no longer followed; also when none is on record, for it rang.
+    """Stop the channel of a mailbox that is no longer followed; also when none is on record, for it may ring.
 
     A grant that no longer works cannot stop it: then it ends by itself, within its lifetime.
     """
     state = loaded.state
-    channel = state.channel or ChannelState("", 0.0, 0.0)
+    # One that was opened and never written down ends within its lifetime after the time at which it was due.
+    channel = state.channel or ChannelState("", (state.due_channel or 0.0) + LIFETIME, 0.0)
     if not _shared(ctx, state, channel.id):
         try:
             Account(ctx, state).call(

@@ -33,7 +33,7 @@ def erase(ctx: Context, loaded: Loaded, _task: StepTask) -> bool:
         queries.resync_pages(state.id),
     ):
         delete_all(ctx.store, query)
-    if state.channel is not None:  # the data do not wait for the provider; the address is needed to know who shares it
+    if state.may_ring:  # the data do not wait for the provider; the address is needed to know who shares it
         channel.stop(ctx, loaded)
         return False
     if state.address is not None:

@@ -168,6 +168,11 @@ class MailboxState:
         return self.status not in ("disconnected", "reauth_required") and not self.erasing
 
     @property
+    def may_ring(self) -> bool:
+        """Whether a channel may be open: one on record, or one that was due and that nobody lived to write down."""
+        return self.channel is not None or self.due_channel is not None
+
+    @property
     def catching_up(self) -> bool:
         """Whether backfill or resync have calls to make; those of gaps are few, and not worth holding live sync back."""
         return not self.backfill.done or self.resync is not None

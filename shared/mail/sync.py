@@ -98,7 +98,7 @@ def _wanted(ctx: Context, loaded: Loaded, task: StepTask) -> bool:
         return True
     if not state.active:
         # A dead grant can stop nothing, and until the person reconnects the provider is not called at all.
-        if state.status != "reauth_required" and (state.channel is not None or task.rung):
+        if state.status != "reauth_required" and (state.may_ring or task.rung):
             channel.stop(ctx, loaded)
         return False
     if not state.verified and task.kind != "connect":

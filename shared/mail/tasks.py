@@ -104,12 +104,19 @@ def begin_audit(tasks: Tasks, state: MailboxState, at: float) -> Enqueued:
     return _enqueue(tasks, task, _name("begin", state.id, "audit", state.epoch, page, at))
 
 
+PATIENT_WAITS, LONGEST_PATIENCE = 8, 64.0
+
+
 def put_off(tasks: Tasks, task: StepTask, state: MailboxState, until: float, grid: float = BUCKET) -> None:
     """The same task again at a later time: once for a page of a chain, else shared by all that are put off alike.
 
     Shared ones start on a grid of seconds, so that however many looks an outage has collected, they end up as one.
+    Where our clock is behind the queue's, a time that is yet to come for us is past for the queue, which brings the task
+    back at once: after many waits in a row each is longer than its reason.
     """
     later = replace(task, waits=task.waits + 1)
+    if task.waits >= PATIENT_WAITS:
+        until += min(LONGEST_PATIENCE, 2.0 ** (task.waits - PATIENT_WAITS))
     if task.page is not None:
         name = _name("later", task.mailbox, task.kind, task.epoch, task.page, state.rescue, later.waits)
         _enqueue(tasks, later, name, until)

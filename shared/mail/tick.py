@@ -152,7 +152,7 @@ def _dead_chains(state: MailboxState, before: MailboxState, now: float) -> list[
     if state.erasing:
         return ["erase"]
     if not state.active:
-        return ["channel"] if state.channel is not None else []
+        return ["channel"] if state.may_ring else []
     if not state.verified:
         return ["connect"]
     chains = []

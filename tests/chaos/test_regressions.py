@@ -25,7 +25,7 @@ from shared.mail.accounts import Accounts
 from shared.mail.context import amend_mailbox
 from shared.mail.doorbell import gmail_push
 from shared.mail.state import Backfill, document
-from shared.mail.tasks import StepTask, continue_chain
+from shared.mail.tasks import StepTask, continue_chain, parse
 from shared.mail.tick import tick
 from shared.ports import Create, Delete
 from tests import world as whole
@@ -754,3 +754,57 @@ def test_a_missing_segment_does_not_keep_a_chain_from_its_rescue(machine):
     machine.store.commit([Delete(segment.ref)])
     machine.run(2 * 3600, ticks=True)
     assert machine.state.messages == 30
+
+
+def test_a_watch_that_nobody_lived_to_write_down_is_stopped_when_its_mailbox_goes(tmp_path):
+    for leave in (
+        lambda machine: machine.accounts.erase(UID, MAILBOX),
+        lambda machine: machine.accounts.disconnect(UID, "google"),
+    ):
+        folder = tmp_path / str(id(leave))
+        folder.mkdir()
+        machine = Machine(folder)
+        machine.connect()
+        machine.deliver(machine.claim(kind="connect"))
+        opening = machine.claim(kind="channel")
+        machine.store.before_commit.append(crash)
+        with pytest.raises(Crash):
+            machine.deliver(opening)
+        assert machine.provider.channels == 1
+        machine.store.before_commit.clear()
+        leave(machine)
+        machine.start()
+        machine.run(15 * 60, ticks=True)
+        assert machine.provider.channels == 0
+
+
+def test_an_instance_whose_clock_is_behind_the_queues_does_not_put_a_task_off_for_ever_at_once(machine):
+    machine.followed(mails=2)
+    real = machine.clock
+
+    class Slow:
+        def now(self):
+            return real.now() - 25.0
+
+        def sleep(self, seconds):
+            real.sleep(seconds)
+
+        def entropy(self, size):
+            return real.entropy(size)
+
+    behind = replace(machine.ctx, clock=Slow())
+    amend_mailbox(machine.ctx, MAILBOX, lambda state: replace(state, resume_at=real.now()))
+    machine.tasks.enqueued.clear()
+    task = StepTask(MAILBOX, "live", page="1")
+    began = real.now()
+    for _ in range(20):
+        sync.step(behind, task)
+        if behind.clock.now() > began:
+            return
+        later = machine.claim(page="1") if (machine.queue.next_due() or 0.0) <= real.now() else None
+        if later is None:
+            real.advance_to(machine.queue.next_due())
+            later = machine.claim(page="1")
+        task = parse(orjson.loads(later.body))
+        machine.queue.settle(later, 200)
+    raise AssertionError("It is brought back at once, over and over.")

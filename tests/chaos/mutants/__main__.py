@@ -17,9 +17,9 @@ from rich.table import Table
 
 from infra.local.progress import bars
 from tests.chaos.mutants.registry import Catch, caught, write_down
-from tests.chaos.mutants.search import MUTANTS, SEEDS, failure, passed_over, search
+from tests.chaos.mutants.search import MUTANTS, SEEDS, passed_over, searched, tried
 
-HEAD = ("Mutant", "What is broken", "Caught by", "Invariant", "Runs until then", "Took")
+HEAD = ("Mutant", "What is broken", "Caught by", "Invariant", "Took", "First seed")
 
 
 def main(arguments: list[str]) -> int:
@@ -27,7 +27,7 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos.mutants", description=__doc__)
     parser.add_argument("--search", action="store_true")
     parser.add_argument("--table", action="store_true")
-    parser.add_argument("--seeds", type=int, default=SEEDS, help="how many seeds a search tries before the scenarios")
+    parser.add_argument("--seeds", type=int, default=SEEDS, help="how many seeds a search tries beside the scenarios")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("names", nargs="*", metavar="name", help="some mutants only")
     chosen = parser.parse_args(arguments)
@@ -55,22 +55,28 @@ def _rows(catches: dict[str, Catch]) -> Iterable[tuple[str, ...]]:
         catch = catches.get(name)
         broken = " ".join(filter(None, (mutant.broken, mutant.note, passed_over(mutant))))
         found = (
-            (catch.scenario, f"`{catch.invariant}`", str(catch.runs), f"{catch.milliseconds} ms") if catch else ("-",) * 4
+            (catch.scenario, f"`{catch.invariant}`", f"{catch.milliseconds} ms", _seed(catch)) if catch else ("-",) * 4
         )
         yield name, broken, *found
+
+
+def _seed(catch: Catch) -> str:
+    return str(catch.seed) if catch.seed is not None else f"none of {catch.seeds}"
 
 
 def _try(console: Console, names: list[str], jobs: int) -> int:
     failures = []
     with bars(console) as progress, get_context("spawn").Pool(jobs) as pool:
         task = progress.add_task("mutants", total=len(names), note="")
-        for name, wrong in pool.imap_unordered(_tried, names):
+        for name, wrong in pool.imap_unordered(tried, names):
             progress.update(task, advance=1, note=f"{len(failures)} failed")
             if wrong:
                 failures.append(name)
                 console.print(f"✗ {name}: {wrong}", style="red", markup=False, highlight=False)
     catches = caught()
-    table = Table(*HEAD[:1], *HEAD[2:], box=None, padding=(0, 2))
+    table = Table(box=None, padding=(0, 2))
+    for title in (*HEAD[:1], *HEAD[2:]):
+        table.add_column(title, overflow="fold")
     for name, _, *found in _rows({name: catches[name] for name in names if name in catches}):
         if name in names:
             table.add_row(name, *(cell.strip("`") for cell in found))
@@ -79,30 +85,21 @@ def _try(console: Console, names: list[str], jobs: int) -> int:
     return 1 if failures else 0
 
 
-def _tried(name: str) -> tuple[str, str]:
-    return name, failure(MUTANTS[name])
-
-
 def _search(console: Console, names: list[str], seeds: int, jobs: int) -> int:
     survivors = []
     with bars(console) as progress, get_context("spawn").Pool(jobs) as pool:
         task = progress.add_task("mutants", total=len(names), note="")
-        for name, catch in pool.imap_unordered(_searched, [(name, seeds) for name in names]):
+        for name, catch in pool.imap_unordered(searched, [(name, seeds) for name in names]):
             progress.update(task, advance=1, note=f"{len(survivors)} survive")
             if catch is None:
                 survivors.append(name)
                 console.print(f"✗ {name} survives", style="red", markup=False, highlight=False)
                 continue
             write_down({**caught(), name: catch})
-            said = f"✓ {name}: {catch.scenario}, {catch.invariant}, after {catch.runs} runs, {catch.milliseconds} ms"
+            said = f"✓ {name}: {catch.scenario}, {catch.invariant}, {catch.milliseconds} ms, seed {_seed(catch)}"
             console.print(said, markup=False, highlight=False)
     console.print(f"{len(names)} mutants, {len(survivors)} survive")
     return 1 if survivors else 0
-
-
-def _searched(chosen: tuple[str, int]) -> tuple[str, Catch | None]:
-    name, seeds = chosen
-    return name, search(MUTANTS[name], seeds)
 
 
 if __name__ == "__main__":

@@ -50,7 +50,9 @@ def a_living_grant_is_not_given_up(world: Simulation) -> Iterator[str]:
             yield mailbox
 
 
-ALWAYS: dict[str, Callable[[Simulation], Iterator[str]]] = {"origins_say_when_a_mail_came": origins_say_when_a_mail_came}
+ALWAYS: dict[str, Callable[[Simulation], Iterator[str]]] = {
+    "origins_say_when_a_mail_came": origins_say_when_a_mail_came
+}
 """What is asked of every simulated run, at rest."""
 
 

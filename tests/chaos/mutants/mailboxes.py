@@ -22,7 +22,9 @@ def epoch_not_raised_on_reconnect(original: Any) -> Any:
     return connecting
 
 
-@mutant("shared.mail.channel:renew", "A watch that was opened for a mailbox which was left meanwhile is not stopped again.")
+@mutant(
+    "shared.mail.channel:renew", "A watch that was opened for a mailbox which was left meanwhile is not stopped again."
+)
 def watch_not_undone(original: Any) -> Any:
     def renew(ctx: Any, loaded: Any, task: Any) -> bool:
         providers = {name: _Deaf(provider) for name, provider in ctx.providers.items()}

@@ -16,7 +16,8 @@ CAUGHT = Path(__file__).with_name("caught.json")
 class Mutant:
     """A broken engine: ``target`` is the one function that is replaced, ``broken`` one sentence of what is wrong with it.
 
-    ``note`` says where this is not quite what its name says, and why.
+    ``note`` says where this is not quite what its name says, and why. ``shows`` is an invariant that is violated even
+    where nothing goes wrong, because it is about every step that is taken; all others have to hold there.
     """
 
     name: str
@@ -24,28 +25,33 @@ class Mutant:
     target: str
     make: Make
     note: str = ""
+    shows: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Catch:
-    """What catches a mutant: the run, the invariant, after how many runs of the search, and how long that run took."""
+    """What catches a mutant: the scripted run, the invariant, how long it took, and which of so many seeds does it first.
+
+    ``seed`` is None where none of ``seeds`` does. It is what the last search saw: seeds change with the simulation.
+    """
 
     scenario: str
     invariant: str
-    runs: int
     milliseconds: int
+    seed: int | None = None
+    seeds: int = 0
 
 
 MUTANTS: dict[str, Mutant] = {}
 
 
-def mutant(target: str, broken: str, note: str = "") -> Callable[[Make], Make]:
+def mutant(target: str, broken: str, note: str = "", shows: str = "") -> Callable[[Make], Make]:
     """List a function that makes the wrong one; the mutant has its name."""
 
     def add(make: Make) -> Make:
         name = make.__name__.replace("_", " ")
         assert name not in MUTANTS, f"There are two mutants named {name!r}."
-        MUTANTS[name] = Mutant(name, broken, target, make, note)
+        MUTANTS[name] = Mutant(name, broken, target, make, note, shows)
         return make
 
     return add

@@ -40,7 +40,11 @@ def both_bucket_names_spent_is_success(original: Any) -> Any:
     return ring
 
 
-@mutant("shared.mail.sync:step", "A rung look that found something is not followed by a settle look.")
+@mutant(
+    "shared.mail.sync:step",
+    "A rung look that found something is not followed by a settle look.",
+    shows="every_rung_look_has_another_after_the_settle_delay",
+)
 def settle_look_only_when_empty(original: Any) -> Any:
     def step(ctx: Any, task: StepTask) -> None:
         if task.kind != "live" or not task.rung:
@@ -59,7 +63,9 @@ class _Unsettled:
         self._inner, self._mailbox, self._pages = ctx, mailbox, pages
         self.ctx = replace(ctx, tasks=self)
 
-    def enqueue(self, queue: str, path: str, body: Any, name: str | None = None, not_before: float | None = None) -> Any:
+    def enqueue(
+        self, queue: str, path: str, body: Any, name: str | None = None, not_before: float | None = None
+    ) -> Any:
         if name is not None and name.startswith("settle|"):
             now = load(self._inner, self._mailbox)
             if now is not None and now.state.pages != self._pages:
@@ -119,7 +125,10 @@ def jump_to_now_on_404(original: Any) -> Any:
     return start
 
 
-@mutant("shared.mail.connect:_connected", "A mailbox that is connected again is followed from where its provider stands now.")
+@mutant(
+    "shared.mail.connect:_connected",
+    "A mailbox that is connected again is followed from where its provider stands now.",
+)
 def profile_read_again_on_resume(original: Any) -> Any:
     def connected(state: Any, profile: Any, *args: Any) -> Any:
         return replace(original(state, profile, *args), cursor=profile.cursor)
@@ -155,13 +164,14 @@ def refold_without_rereading_documents(original: Any) -> Any:
 @mutant(
     "shared.mail.apply:apply",
     "Documents are read before the mailbox whose version guards what follows from them.",
-    "With the versions of now, or each document's own guard would refuse the write.",
+    "Of live pages, and with the versions of now, or each document's own guard would refuse the write.",
 )
 def documents_read_before_the_mailbox_version(original: Any) -> Any:
     def apply(ctx: Any, loaded: Any, work: Any, position: Any, *args: Any, **kwargs: Any) -> Any:
-        known = ctx.store.get([refs.message(loaded.state.id, change.id) for change in work.changes])
-        current = load(ctx, loaded.state.id)
-        if current is None or not known:
+        wanted = [refs.message(loaded.state.id, change.id) for change in work.changes if work.kind == "live"]
+        known = ctx.store.get(wanted) if wanted else {}
+        current = load(ctx, loaded.state.id) if known else None
+        if current is None:
             return original(ctx, loaded, work, position, *args, **kwargs)
         seen = (loaded.state.epoch, position(loaded.state))
         if position is not applying.anew and (current.state.epoch, position(current.state)) != seen:
@@ -200,10 +210,3 @@ def step_of_an_older_epoch(original: Any) -> Any:
         return bool(original(ctx, replace(loaded, state=active), replace(task, epoch=None)))
 
     return wanted
-
-
-@mutant("shared.mail.sync:_fail", "What failed is not tried again until somebody rings.")
-def failure_forgotten(original: Any) -> Any:
-    return lambda *_: None
-
-

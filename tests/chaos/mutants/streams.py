@@ -14,7 +14,10 @@ from shared.ports import Create, Doc, Put, Update
 from tests.chaos.mutants.registry import mutant
 
 
-@mutant("shared.events.publish:_waiting", "A step publishes what it has committed itself, and nothing that was left before it.")
+@mutant(
+    "shared.events.publish:_waiting",
+    "A step publishes what it has committed itself, and nothing that was left before it.",
+)
 def own_segments_only_publish(original: Any) -> Any:
     def waiting(store: Any, stream: str, after: int, head: int, held: Any) -> Any:
         own = sorted(held, key=lambda segment: segment.first)
@@ -52,7 +55,10 @@ def rebuild_keeping_old_effects(original: Any) -> Any:
     return rebuild
 
 
-@mutant("shared.events.consume:Harness._written", "A watermark is put, not updated: who comes late writes over who was first.")
+@mutant(
+    "shared.events.consume:Harness._written",
+    "A watermark is put, not updated: who comes late writes over who was first.",
+)
 def watermark_by_put(original: Any) -> Any:
     def written(self: Any, doc: Any, fields: Any, stream: str = "", effects: Any = ()) -> Doc:
         ref = doc.ref if doc else refs.watermark(self.consumer.name, stream)
@@ -72,7 +78,9 @@ def watermark_by_put(original: Any) -> Any:
 def no_op_fence_write(original: Any) -> Any:
     def written(self: Any, doc: Any, fields: Any, stream: str = "", effects: Any = ()) -> Doc:
         if doc is not None:
-            return Doc(doc.ref, {**doc.data, **fields}, _only(self.store, Update(doc.ref, fields, doc.version), effects))
+            return Doc(
+                doc.ref, {**doc.data, **fields}, _only(self.store, Update(doc.ref, fields, doc.version), effects)
+            )
         ref = refs.watermark(self.consumer.name, stream)
         data = {"stream": stream, "generation": 1, "building": None, **fields}
         return Doc(ref, data, _only(self.store, Create(ref, data), effects))
@@ -92,9 +100,7 @@ def version_in_the_received_id(original: Any) -> Any:
             return made
         id_ = fact_id(mailbox.id, data["id"], type_, data["version"])
         body = {**made.data, "event_id": id_}
-        return type(made)(
-            id_, type_, made.stream, made.sequence, made.time, body, made.provider, made.origin
-        )
+        return type(made)(id_, type_, made.stream, made.sequence, made.time, body, made.provider, made.origin)
 
     return event
 

@@ -13,9 +13,13 @@ from typing import Any
 from shared import refs
 from shared.errors import BrainstemError, Hole
 from shared.events.log import trim_log
-from shared.mail import sync
-from shared.mail.tasks import StepTask, ring
+from shared.mail import sync, tasks
+from shared.mail.apply import anew, apply
+from shared.mail.context import load
+from shared.mail.fold import Work
+from shared.mail.tasks import StepTask
 from shared.ports import Delete
+from shared.providers.base import Upsert
 from tests.chaos.mutants.invariants import a_fact_has_one_id, of_machine
 from tests.machine import MAILBOX, UID, Machine
 
@@ -72,6 +76,37 @@ def _a_lagging_listing(machine: Machine) -> Violations:
     return list(of_machine(machine))
 
 
+def _changes_beside_a_page(machine: Machine) -> Violations:
+    """Live sync hears of a new label, of a deletion and of another label while a page of the past waits for its commit."""
+    for number in range(4):
+        machine.provider.deliver(f"old{number}", "INBOX", "UNREAD", at=1.0)
+    machine.connect()
+    machine.deliver(machine.claim(kind="connect"))
+    backfilling = machine.claim(kind="backfill")
+
+    def others(_writes: Any) -> None:
+        machine.provider.relabel("old0", remove=["UNREAD"])
+        machine.provider.delete("old1")
+        machine.provider.relabel("old2", add=["STARRED"])
+        sync.step(machine.ctx, StepTask(MAILBOX, "live"))
+
+    machine.store.before_commit.append(others)
+    machine.deliver(backfilling)
+    machine.run(60)
+    return list(of_machine(machine))
+
+
+def _a_mail_that_both_find(machine: Machine) -> Violations:
+    """A mail comes after the anchor and before the listing: live sync stores it, and the listing names it."""
+    machine.provider.deliver("old", at=1.0)
+    machine.connect()
+    machine.deliver(machine.claim(kind="connect"))
+    machine.provider.deliver("new")
+    sync.step(machine.ctx, StepTask(MAILBOX, "live"))
+    machine.run(60)
+    return list(of_machine(machine))
+
+
 class _Lagging:
     """A provider whose listings do not have one mail."""
 
@@ -87,19 +122,43 @@ class _Lagging:
 
 
 def _three_clocks(machine: Machine) -> Violations:
-    """Rings of instances whose clocks are 5 and 10 s ahead, then one of the slow one for a mail that has just come."""
+    """A slow instance is rung for a new mail after fast ones have used up its names, and their settle looks are over."""
     machine.followed(mails=1)
     for skew in (0.0, 5.0, 10.0):
-        ring(machine.tasks, _Clock(machine, skew), MAILBOX)
+        tasks.ring(machine.tasks, _Clock(machine, skew), MAILBOX)
         machine.steps()
-    machine.run(8)
-    for skew in (-8.0, -3.0, 2.0):
-        ring(machine.tasks, _Clock(machine, skew), MAILBOX)
-        machine.steps()
-    machine.run(0.5)
+    machine.run(6)
     machine.provider.deliver("new")
-    ring(machine.tasks, _Clock(machine, -8.0), MAILBOX)
+    tasks.ring(machine.tasks, _Clock(machine, -6.0), MAILBOX)
     machine.run(60)
+    return list(of_machine(machine))
+
+
+def _an_overtaken_page(machine: Machine) -> Violations:
+    """Another chain stores a newer version of a message between the reading of documents and the commit of a page."""
+    machine.followed(mails=3)
+    machine.provider.relabel("old1", remove=["UNREAD"])
+    calls: list[str] = []
+
+    def around(call: str) -> None:
+        if call != "changed" and not calls:
+            return
+        calls.append(call)
+        if len(calls) == 3:  # the page, its documents, and now whatever comes next
+            machine.start()
+            machine.provider.relabel("old1", add=["STARRED"])
+            newest = Upsert(machine.provider.messages["old1"])
+            loaded = load(machine.ctx, MAILBOX)
+            assert loaded is not None
+            apply(machine.ctx, loaded, Work("gaps", machine.clock.now(), (newest,)), anew)
+
+    machine.start(around)
+    ctx = machine.ctx
+    sync.step(ctx, StepTask(MAILBOX, "live"))
+    told = [event for event in machine.log() if event.data.get("provider_message_id") == "old1"]
+    starred = ["STARRED" in event.data["labels"] for event in told]
+    if starred != sorted(starred):
+        return [("a_message_is_written_only_to_bring_news", f"old1 was told of as {[e.data['labels'] for e in told]}")]
     return list(of_machine(machine))
 
 
@@ -143,6 +202,27 @@ def _an_erasure_before_the_first_mark(machine: Machine) -> Violations:
     return [("of_what_was_erased_nothing_is_left", ref) for ref in left]
 
 
+class _Gone(BaseException):
+    """The process is gone."""
+
+
+def _a_crash_after_the_first_commit(machine: Machine) -> Violations:
+    """A step that has found a mail dies as soon as it has committed anything; a new process goes on."""
+    machine.followed(mails=2)
+    machine.provider.deliver("new")
+
+    def dies(_writes: Any) -> None:
+        raise _Gone
+
+    machine.store.after_commit.append(dies)
+    with suppress(_Gone):
+        sync.step(machine.ctx, StepTask(MAILBOX, "live"))
+    machine.start()
+    machine.ring()
+    machine.run(120, ticks=True)
+    return list(of_machine(machine))
+
+
 def _in_a_machine(trace: Callable[[Machine], Iterable[tuple[str, str]]]) -> Callable[[], Violations]:
     def run() -> Violations:
         before = logging.root.manager.disable
@@ -164,9 +244,13 @@ TRACES: dict[str, Callable[[], Violations]] = {
         _an_expired_segment,
         _a_lost_document,
         _huge_mail,
+        _changes_beside_a_page,
+        _a_mail_that_both_find,
         _a_lagging_listing,
         _three_clocks,
+        _an_overtaken_page,
         _an_early_push,
+        _a_crash_after_the_first_commit,
         _an_erasure_before_the_first_mark,
     )
 }
