@@ -15,6 +15,7 @@ from infra.local.catalogue import ROOT, load
 from shared.errors import BrainstemError
 from shared.http.errors import HTTP_CODES
 from shared.settings import Settings
+from tests.chaos.mutants.__main__ import markdown
 from tests.unit.docs.pages import page
 
 
@@ -78,6 +79,7 @@ TABLES: dict[str, tuple[str, Callable[[], str]]] = {
     "errors": ("docs/errors.md", errors),
     "http-errors": ("docs/errors.md", http_errors),
     "functions": ("docs/architecture.md", functions),
+    "mutants": ("docs/reliability.md", lambda: f"{markdown()}\n"),
 }
 """Name of a generated part -> the page that holds it, and what writes it."""
 
