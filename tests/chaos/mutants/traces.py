@@ -21,7 +21,7 @@ from shared.mail.tasks import StepTask
 from shared.ports import Delete
 from shared.providers.base import Upsert
 from tests.chaos.mutants.invariants import a_fact_has_one_id, of_machine
-from tests.machine import MAILBOX, UID, Machine
+from tests.machine import MAILBOX, UID, Machine, no_hook
 
 Violations = list[tuple[str, str]]
 
@@ -202,6 +202,24 @@ def _an_erasure_before_the_first_mark(machine: Machine) -> Violations:
     return [("of_what_was_erased_nothing_is_left", ref) for ref in left]
 
 
+def _left_while_a_watch_is_being_opened(machine: Machine) -> Violations:
+    """A mailbox is left, and its channel stopped, while a slow call that opens one is under way."""
+    machine.connect()
+    machine.deliver(machine.claim(kind="connect"))
+    opening = machine.claim(kind="channel")
+
+    def leave(call: str) -> None:
+        if call == "open_channel":
+            machine.provider.on_call = no_hook
+            machine.accounts.disconnect(UID, "google")
+            machine.run(30)
+
+    machine.provider.on_call = leave
+    machine.deliver(opening)
+    machine.run(60)
+    return [("what_is_not_followed_has_no_channel", "a channel is open")] if machine.provider.channels else []
+
+
 class _Gone(BaseException):
     """The process is gone."""
 
@@ -252,5 +270,6 @@ TRACES: dict[str, Callable[[], Violations]] = {
         _an_early_push,
         _a_crash_after_the_first_commit,
         _an_erasure_before_the_first_mark,
+        _left_while_a_watch_is_being_opened,
     )
 }
