@@ -1,4 +1,7 @@
-"""Grants under races: one refresh however many want it, no good grant lost, a dead one told of once and then left alone."""
+"""Grants under races: one refresh however many want it, no good grant lost, a dead one told of once and then left alone.
+
+One long file: its provider, whose tokens age and rotate, is what all of these need and nobody else does.
+"""
 
 from __future__ import annotations
 

@@ -5,11 +5,9 @@ Each answers what was violated, by name. A run ends with its first violation.
 
 from __future__ import annotations
 
-import logging
 import os
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -20,7 +18,7 @@ from werkzeug.wrappers import Request, Response
 
 from tests.chaos.mutants import invariants, traces
 from tests.chaos.simulation.plan import Action, Box, Plan
-from tests.chaos.simulation.world import Simulation
+from tests.chaos.simulation.world import Simulation, silence
 
 Violations = list[tuple[str, str]]
 Invariants = dict[str, Callable[[Simulation], Iterator[str]]]
@@ -69,7 +67,7 @@ def simulated(
     What the mutants need is asked of all; ``ignoring`` is not: a script may be more than the budget allows for.
     """
     shm = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-    with tempfile.TemporaryDirectory(prefix="brainstem-mutant-", dir=shm) as folder, _silence():
+    with tempfile.TemporaryDirectory(prefix="brainstem-mutant-", dir=shm) as folder, silence():
         world = _Watched(Path(folder), plan, all_along or {}, ignoring)
         try:
             meddle(world)
@@ -98,16 +96,6 @@ class _Watched(Simulation):
         for name, invariant in self._all_along.items():
             for detail in invariant(self):
                 self.complain(name, detail)
-
-
-@contextmanager
-def _silence() -> Iterator[None]:
-    before = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        logging.disable(before)
 
 
 _LOST_HISTORY = (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import tempfile
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -21,6 +20,7 @@ from shared.mail.tasks import StepTask
 from shared.ports import Delete
 from shared.providers.base import Upsert
 from tests.chaos.mutants.invariants import a_fact_has_one_id, of_machine
+from tests.chaos.simulation.world import silence
 from tests.machine import MAILBOX, UID, Machine, no_hook
 
 Violations = list[tuple[str, str]]
@@ -243,15 +243,12 @@ def _a_crash_after_the_first_commit(machine: Machine) -> Violations:
 
 def _in_a_machine(trace: Callable[[Machine], Iterable[tuple[str, str]]]) -> Callable[[], Violations]:
     def run() -> Violations:
-        before = logging.root.manager.disable
-        logging.disable(logging.CRITICAL)
-        with tempfile.TemporaryDirectory(prefix="brainstem-trace-") as folder:
+        with silence(), tempfile.TemporaryDirectory(prefix="brainstem-trace-") as folder:
             machine = Machine(Path(folder), page_size=10)
             try:
                 return list(trace(machine))
             finally:
                 machine.database.close()
-                logging.disable(before)
 
     return run
 

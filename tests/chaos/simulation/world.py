@@ -2,7 +2,7 @@
 
 Faults strike while the actions happen and for a while after. Then they are switched off, clocks stay as wrong as they are,
 and virtual time runs on until nothing is left to be done, at most for ``PATIENCE``. Every note that a port makes is judged
-as it comes, and the whole at the end; the first violation ends the run.
+as it comes, and the whole at the end; the first violation ends the run. Over 300 lines: one run is one object.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ class Outcome:
 def run(plan: Plan, build: Callable[[Path, Plan], Simulation] | None = None) -> Outcome:
     """Run a plan in a folder of its own; ``build`` makes a simulation of another kind."""
     shm = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-    with tempfile.TemporaryDirectory(prefix="brainstem-chaos-", dir=shm) as folder, _silence():
+    with tempfile.TemporaryDirectory(prefix="brainstem-chaos-", dir=shm) as folder, silence():
         simulation = (build or Simulation)(Path(folder), plan)
         try:
             return simulation.run()
@@ -356,7 +356,7 @@ class Rotation:
 
 
 @contextmanager
-def _silence() -> Iterator[None]:
+def silence() -> Iterator[None]:
     """The product's log says what the trace says better."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
