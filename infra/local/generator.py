@@ -1,6 +1,6 @@
 """Mail that could have been somebody's: people, threads, newsletters, notes to self, drafts, spam, two years of it.
 
-Everything follows from the seed. ``generate`` fills a mailbox with mail plans (``infra.local.google.plan`` has their
+Everything follows from the seed. ``generate`` fills a mailbox with mail plans (``infra.local.simulated.plan`` has their
 shape); ``traffic`` scripts what happens to it afterwards, without knowing its message ids.
 """
 

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from infra.local.google import scopes
-from infra.local.google.errors import GoogleError, UnknownThing, unauthenticated
+from infra.local.google.errors import GoogleError, unauthenticated
 from infra.local.google.state import State
-from infra.local.google.tokens import Token, Tokens
+from infra.local.simulated.errors import UnknownThing
+from infra.local.simulated.tokens import Token, Tokens
 
 _FIRST_HISTORY = 9_000  # a few changes later the ids gain a digit, which catches clients that compare them as text
 

@@ -1,78 +1,15 @@
-"""What a client asks for when it sends a person to the authorization endpoint, read and checked.
-
-A request whose client or return address is in doubt must not send anybody anywhere: ``PageError``. Everything else that
-is wrong is told to the client by a redirect: ``Refused``.
-"""
+"""What a client asks of Google when it sends a person to the authorization endpoint, read and checked."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
-from urllib.parse import urlencode
 
 from infra.local.google import scopes
-from infra.local.google.clients import Clients
+from infra.local.simulated.authorization import CHALLENGE, Authorization, PageError, Refused
+from infra.local.simulated.clients import Clients
 
-_CHALLENGE = re.compile(r"[A-Za-z0-9._~-]{43,128}")
 _PROMPTS = frozenset({"none", "consent", "select_account"})
 _METHODS = ("S256", "plain")
-
-
-class PageError(Exception):
-    """The person sees an error page, and the client learns nothing."""
-
-    def __init__(self, error: str, sentence: str) -> None:
-        super().__init__(sentence)
-        self.error = error
-        self.sentence = sentence
-
-
-class Refused(Exception):
-    """The person is sent back with an error in the address."""
-
-    def __init__(self, url: str) -> None:
-        super().__init__("The authorization request was refused.")
-        self.url = url
-
-
-@dataclass(frozen=True, slots=True)
-class Authorization:
-    """One checked request; ``scopes`` are sorted and separated by spaces, ``state`` is returned untouched."""
-
-    client_id: str
-    redirect_uri: str
-    scopes: str = ""
-    state: str | None = None
-    nonce: str | None = None
-    login_hint: str = ""
-    prompt: str = ""
-    offline: bool = False
-    include_granted: bool = False
-    challenge: str = ""
-    method: str = "plain"
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Authorization:
-        """Read what ``to_json`` wrote."""
-        return cls(**data)
-
-    def to_json(self) -> dict[str, Any]:
-        """Write it for the state file."""
-        return asdict(self)
-
-    @property
-    def services(self) -> list[str]:
-        """The scopes that a person may untick."""
-        return [scope for scope in self.scopes.split() if scope not in scopes.IDENTITY]
-
-    def answer(self, **parameters: str) -> str:
-        """The address to which the person returns with these parameters."""
-        if self.state is not None:
-            parameters = {"state": self.state} | parameters
-        mark = "&" if "?" in self.redirect_uri else "?"
-        return f"{self.redirect_uri}{mark}{urlencode(parameters)}"
 
 
 def read(query: Mapping[str, Sequence[str]], clients: Clients) -> Authorization:
@@ -132,7 +69,7 @@ def _challenge(asked: Mapping[str, str], back: Authorization) -> tuple[str, str]
         raise _refused(back, "invalid_request", "Invalid parameter value for code_challenge_method")
     if not challenge and "code_challenge_method" in asked:
         raise _refused(back, "invalid_request", "Missing required parameter: code_challenge")
-    if challenge and not _CHALLENGE.fullmatch(challenge):
+    if challenge and not CHALLENGE.fullmatch(challenge):
         raise _refused(back, "invalid_request", "Invalid parameter value for code_challenge")
     return challenge, method
 

@@ -10,8 +10,8 @@ import re
 from collections.abc import Callable, Iterator
 from typing import TypeAlias
 
-from infra.local.google.answers import Answer
 from infra.local.google.errors import GoogleError
+from infra.local.simulated.answers import Answer
 
 Part: TypeAlias = Callable[[str, str, str, bytes], Answer]
 """(verb, target, authorization, body) -> the answer."""

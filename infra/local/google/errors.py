@@ -1,4 +1,4 @@
-"""What goes wrong in the simulator: in Google's own shape for clients, in plain words for whoever drives it."""
+"""What the Gmail API answers when it refuses, in Google's own shape."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 import orjson
+
+from infra.local.simulated.errors import HTML, JSON, page
 
 _STATUS = {
     400: ("INVALID_ARGUMENT", "badRequest"),
@@ -22,8 +24,6 @@ _STATUS = {
     503: ("UNAVAILABLE", "backendError"),
     504: ("DEADLINE_EXCEEDED", "backendError"),
 }
-JSON = "application/json; charset=UTF-8"
-HTML = "text/html; charset=UTF-8"
 
 
 class GoogleError(Exception):
@@ -60,14 +60,6 @@ class GoogleError(Exception):
         if self.code == 502:
             return page(502, "Server Error"), HTML
         return orjson.dumps(self.body), JSON
-
-
-def page(code: int, title: str) -> bytes:
-    """What Google's front end says when the API itself says nothing."""
-    return (
-        f"<!DOCTYPE html>\n<html lang=en>\n  <title>Error {code} ({title})!!1</title>\n"
-        f"  <p><b>{code}.</b> <ins>That’s an error.</ins>\n  <p>The server could not complete your request.\n"
-    ).encode()
 
 
 def not_found() -> GoogleError:
@@ -131,19 +123,3 @@ def exhausted(seconds: float, retry_after: bool) -> GoogleError:
 def too_many_at_once() -> GoogleError:
     """429 for a user of whom too many calls are being answered at this moment."""
     return GoogleError(429, "Too many concurrent requests for user")
-
-
-class ControlError(Exception):
-    """The person or test that drives the simulator asked for something impossible."""
-
-
-class UnknownThing(ControlError):
-    """There is no such mailbox or message."""
-
-
-class BadPlan(ControlError):
-    """A mail plan lacks something or holds something of the wrong type."""
-
-
-class UnreadableMail(ControlError):
-    """These bytes are not a mail; the message says why."""

@@ -8,12 +8,13 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 from infra.local.google.changes import Changes
-from infra.local.google.errors import UnknownThing, not_found
+from infra.local.google.errors import not_found
 from infra.local.google.ledger import reveal
 from infra.local.google.mailbox import Mailbox
 from infra.local.google.pushes import Pushes
 from infra.local.google.state import State
 from infra.local.google.topics import Topics
+from infra.local.simulated.errors import UnknownThing
 from shared.ports import Clock
 
 Answer = TypeVar("Answer")

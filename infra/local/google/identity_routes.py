@@ -10,12 +10,13 @@ from typing import Any
 from flask import Flask, Response, request
 
 from infra.local.google import scopes
-from infra.local.google.authorization import PageError, Refused
-from infra.local.google.clients import TokenError
-from infra.local.google.consent_html import HEADERS, consent_page, error_page
-from infra.local.google.errors import ControlError
+from infra.local.google.authorization import read
 from infra.local.google.identity import claims_of
 from infra.local.google.simulator import GoogleSimulator
+from infra.local.simulated.authorization import PageError, Refused
+from infra.local.simulated.clients import TokenError
+from infra.local.simulated.consent_html import HEADERS, Wording, consent_page, error_page
+from infra.local.simulated.errors import ControlError
 
 Json = dict[str, Any]
 _NOT_KEPT = {"Cache-Control": "no-cache, no-store, max-age=0, must-revalidate", "Pragma": "no-cache"}
@@ -23,6 +24,7 @@ _AUTHORIZATION = "/o/oauth2/v2/auth"
 _CONSENT = "/signin/oauth/consent"
 _KEYS = "/oauth2/v3/certs"
 _USERINFO = "/v1/userinfo"
+_WORDING = Wording("Google", scopes.DESCRIPTIONS)
 
 
 def add_identity(app: Flask, simulator: GoogleSimulator) -> None:
@@ -64,12 +66,12 @@ def _add_consent(app: Flask, simulator: GoogleSimulator) -> None:
     def authorize() -> Response:
         simulator.count_request("authorize")
         try:
-            outcome = simulator.oauth.consent.begin(request.args.to_dict(flat=False))
+            outcome = simulator.oauth.consent.begin(read(request.args.to_dict(flat=False), simulator.oauth.clients))
         except Refused as refused:
             outcome = refused.url
         if isinstance(outcome, str):
             return _redirect(outcome, 302)
-        return Response(consent_page(outcome, _root() + _CONSENT), headers=HEADERS, mimetype="text/html")
+        return Response(consent_page(outcome, _root() + _CONSENT, _WORDING), headers=HEADERS, mimetype="text/html")
 
     @app.post(_CONSENT)
     def decide() -> Response:

@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from infra.local.google.errors import ControlError, UnknownThing
+from infra.local.simulated.errors import ControlError, UnknownThing
 
 SYSTEM_LABELS = (
     "CHAT", "SENT", "INBOX", "IMPORTANT", "TRASH", "DRAFT", "SPAM", "CATEGORY_FORUMS", "CATEGORY_UPDATES",

@@ -14,10 +14,11 @@ from typing import Any
 
 import orjson
 
-from infra.local.google.chance import digest
-from infra.local.google.errors import UnknownThing
 from infra.local.google.pushes import CAP_SECONDS, Notice, Pushes
-from infra.local.google.state import State, joined, split
+from infra.local.google.state import State
+from infra.local.simulated.chance import digest
+from infra.local.simulated.errors import UnknownThing
+from infra.local.simulated.state import joined, split
 
 Entries = dict[str, list[dict[str, Any]]]
 """The typed arrays of a record without their messages, such as ``{"labelsAdded": [{"labelIds": [...]}]}``."""

@@ -14,12 +14,13 @@ from typing import Any
 import orjson
 
 from infra.local.google import labels as labels_of
-from infra.local.google.bodies import pack
-from infra.local.google.chance import digest
-from infra.local.google.errors import UnknownThing
 from infra.local.google.ledger import Entries, Ledger
-from infra.local.google.reading import Mail
-from infra.local.google.state import joined, split
+from infra.local.simulated.bodies import pack
+from infra.local.simulated.chance import digest
+from infra.local.simulated.conversations import conversation
+from infra.local.simulated.errors import UnknownThing
+from infra.local.simulated.reading import Mail
+from infra.local.simulated.state import joined, split
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ class Mailbox:
         ordinal = self._ledger.step("ordinal", 1)
         message_id = digest(self._seed, self.address, "message", ordinal)[:8].hex()
         mail = arrival.build(message_id)
-        thread = self._thread(arrival.thread, mail, message_id)
+        thread = conversation(self._db, self.address, mail, message_id, arrival.thread)
         labels = labels_of.resolve(self._db, self.address, arrival.labels)
         stored = joined(labels)
         history = self._ledger.pass_silently() if silent else 0
@@ -205,21 +206,6 @@ class Mailbox:
             (self.address, *values),
         )
         return [row["id"] for row in rows]
-
-    def _thread(self, named: str, mail: Mail, message_id: str) -> str:
-        """The thread of a new message: the named one, else the first that one of its keys leads to, else its own."""
-        keys = (*mail.thread_keys, mail.own_key)  # its own id as well: an answer may have come before it
-        known = next(filter(None, map(self._known_thread, keys)), "")
-        thread = named or known or message_id
-        for key in dict.fromkeys((*mail.thread_keys[:1], mail.own_key)):
-            if key:
-                self._db.execute("INSERT OR IGNORE INTO threads VALUES (?, ?, ?)", (self.address, key, thread))
-        return thread
-
-    def _known_thread(self, key: str) -> str:
-        row = self._db.execute("SELECT thread FROM threads WHERE address = ? AND key = ?", (self.address, key))
-        found = row.fetchone()
-        return "" if found is None else str(found["thread"])
 
     def _name_draft(self, message_id: str, draft: str) -> None:
         draft = draft or f"r{int.from_bytes(digest(self._seed, self.address, 'draft', message_id)[:8], 'big')}"

@@ -10,9 +10,9 @@ import base64
 from email.message import Message
 from typing import Any
 
-from infra.local.google.body import content_of, text_of
-from infra.local.google.reading import served_headers
-from infra.local.google.words import decode_words
+from infra.local.simulated.body import content_of, text_of
+from infra.local.simulated.reading import served_headers
+from infra.local.simulated.words import decode_words
 
 Json = dict[str, Any]
 

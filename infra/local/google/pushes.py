@@ -10,52 +10,13 @@ import heapq
 import json
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass
 
-from infra.local.google.chance import draw
-from infra.local.google.errors import ControlError
+from infra.local.simulated.fates import FATES, REORDER_HOLD_SECONDS, Faults
 
 CAP_SECONDS = 1.0
-REORDER_HOLD_SECONDS = 2.0
-_FATES = {
-    "drop": ("dropped", "push dropped"), "duplicate": ("duplicated", "push doubled"), "delay": ("delayed", "push late"),
-    "reorder": ("reordered", "push out of order"), "early": ("early", "push before its change shows"),
-}  # fmt: skip
-"""Which counter and which words belong to each fault."""
-
 _COUNTERS = ("wanted", "sent", "dropped", "duplicated", "delayed", "reordered", "early", "throttled", "failed")
-
-
-@dataclass(frozen=True, slots=True)
-class Faults:
-    """What goes wrong: probabilities from 0 to 1, seconds, and the seed that decides."""
-
-    drop: float = 0.0
-    duplicate: float = 0.0
-    delay: float = 0.0
-    delay_seconds: float = 5.0
-    reorder: float = 0.0
-    early: float = 0.0
-    early_seconds: float = 2.0
-    latency: float = 0.0
-    seed: int = 0
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Faults:
-        """Read a whole plan; what is absent has its default. Raises ``ControlError``."""
-        known = {spec.name for spec in fields(cls)}
-        for name, value in data.items():
-            if name not in known:
-                raise ControlError(f"There is no fault {name!r}; known are {', '.join(sorted(known))}.")
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
-                raise ControlError(f"{name} must be a number and not negative.")
-        return cls(**data)
-
-    def to_json(self) -> dict[str, Any]:
-        """Write the plan."""
-        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,31 +63,24 @@ class Pushes:
     def announce(self, notice: Notice, now: float) -> float:
         """Queue a change's notification as its fate wills; answer by how many seconds the change itself lags behind."""
         faults = self.faults
+        fate = faults.fate(notice.address, notice.history)
         with self._lock:
             self._counts["wanted"] += 1
-            if self._struck("drop", faults.drop, notice):
-                self._counts["dropped"] += 1
+            for fault in fate:
+                self._counts[FATES[fault][0]] += 1
+            if "drop" in fate:
                 return 0.0
-            lag = 0.0
             due: float | None = now
-            if self._struck("early", faults.early, notice):
-                self._counts["early"] += 1
-                lag = faults.early_seconds
-            elif self._struck("delay", faults.delay, notice):
-                self._counts["delayed"] += 1
+            if "delay" in fate:
                 due = now + faults.delay_seconds
-            elif self._struck("reorder", faults.reorder, notice):
-                self._counts["reordered"] += 1
+            elif "reorder" in fate:
                 due = None
-            copies = 1
-            if self._struck("duplicate", faults.duplicate, notice):
-                self._counts["duplicated"] += 1
-                copies = 2
+            copies = 2 if "duplicate" in fate else 1
             if due is None:
                 self._hold(notice, now, copies)
             else:
                 self._send_with_held(notice, due, copies)
-            return lag
+            return faults.early_seconds if "early" in fate else 0.0
 
     def send_due(self, now: float) -> float | None:
         """Publish everything that is due; answer when the next is, None if nothing waits. Call it without any lock."""
@@ -154,14 +108,7 @@ class Pushes:
     def fates(self) -> dict[str, int]:
         """How often each fault fired since the process started, by readable label; those in the plan are there with 0."""
         with self._lock:
-            return {
-                label: self._counts[counter]
-                for fault, (counter, label) in _FATES.items()
-                if self._counts[counter] or getattr(self.faults, fault)
-            }
-
-    def _struck(self, fault: str, probability: float, notice: Notice) -> bool:
-        return draw(self.faults.seed, fault, notice.address, notice.history) < probability
+            return self.faults.labelled(self._counts)
 
     def _hold(self, notice: Notice, now: float, copies: int) -> None:
         """Keep it until the mailbox's next one has gone out, at most for two seconds."""

@@ -19,15 +19,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from infra.local.google.chance import digest
-from infra.local.google.errors import (
-    ControlError,
-    GoogleError,
-    exhausted,
-    too_many_at_once,
-    units_used_up,
-    user_too_fast,
-)
+from infra.local.google.errors import GoogleError, exhausted, too_many_at_once, units_used_up, user_too_fast
+from infra.local.simulated.chance import digest
+from infra.local.simulated.errors import ControlError
 from shared.ports import Clock
 
 BURST_SECONDS = 10.0

@@ -11,11 +11,11 @@ from typing import Any
 import orjson
 
 from infra.local.google.asked import Asked, Json
-from infra.local.google.bodies import unpack
 from infra.local.google.errors import GoogleError, not_found
 from infra.local.google.payload import base64url, tree
-from infra.local.google.reading import parse
-from infra.local.google.state import split
+from infra.local.simulated.bodies import unpack
+from infra.local.simulated.reading import parse
+from infra.local.simulated.state import split
 
 FORMATS = ("full", "minimal", "metadata", "raw")
 _ID = re.compile(r"[0-9a-f]{1,16}")

@@ -17,22 +17,24 @@ from pathlib import Path
 from typing import Any, TypeAlias
 from urllib.parse import unquote
 
-from infra.local.google import truth as truth_of
-from infra.local.google.chance import stream
 from infra.local.google.changes import Changes
-from infra.local.google.errors import BadPlan, ControlError
-from infra.local.google.faults import CallFaults, arrival_age
+from infra.local.google.faults import GMAIL, arrival_age
 from infra.local.google.gmail import Gmail
 from infra.local.google.ledger import Constants, find_mailbox
 from infra.local.google.mailbox import Arrival
 from infra.local.google.oauth import OAuth
-from infra.local.google.plan import Plan, labels_of
-from infra.local.google.pushes import Faults, Pushes
+from infra.local.google.pushes import Pushes
 from infra.local.google.quota import Quota
-from infra.local.google.reading import from_plan, from_raw
-from infra.local.google.rules import read_rules
 from infra.local.google.state import State
 from infra.local.google.topics import Topics
+from infra.local.simulated import truth as truth_of
+from infra.local.simulated.chance import stream
+from infra.local.simulated.errors import BadPlan, ControlError
+from infra.local.simulated.fates import Faults
+from infra.local.simulated.faults import CallFaults
+from infra.local.simulated.plan import Plan, labels_of
+from infra.local.simulated.reading import from_plan, from_raw
+from infra.local.simulated.rules import read_rules
 from shared.ports import Clock
 
 PLAN: TypeAlias = Mapping[str, Any]
@@ -63,6 +65,7 @@ class GoogleSimulator:
         self._requests_lock = threading.Lock()
         self.topics = Topics(self._state)
         self.pushes = Pushes(self.topics.guard(publish), Faults())
+        self.rung = self.pushes.rung
         self.faults = CallFaults()
         self.quota = Quota(clock, seed)
         self.batch = batch
@@ -169,7 +172,7 @@ class GoogleSimulator:
     def set_faults(self, faults: Mapping[str, Any]) -> dict[str, Any]:
         """Replace the fault plan; what is absent has its default. Answers the whole plan. Raises ``ControlError``.
 
-        ``{…the numbers of pushes.Faults…, "calls": [rules as in rules.Rule]}``.
+        ``{…the numbers of fates.Faults…, "calls": [rules as in rules.Rule]}``.
         """
         whole = self._put_faults(faults)
         self._state.remember("faults", whole)
@@ -224,7 +227,7 @@ class GoogleSimulator:
         self._state.close()
 
     def _put_faults(self, faults: Mapping[str, Any]) -> dict[str, Any]:
-        rules = read_rules(faults.get("calls", ()))
+        rules = read_rules(faults.get("calls", ()), GMAIL)
         plan = Faults.from_json({name: value for name, value in faults.items() if name != "calls"})
         self.pushes.faults = plan
         self.faults.put(rules, plan.seed)

@@ -12,10 +12,11 @@ from typing import Any
 import orjson
 
 from infra.local.google.asked import UPLOAD, Asked, Json, names
-from infra.local.google.errors import GoogleError, UnreadableMail
+from infra.local.google.errors import GoogleError
 from infra.local.google.mailbox import Arrival
-from infra.local.google.reading import Mail, from_raw
 from infra.local.google.shown import valid_id
+from infra.local.simulated.errors import UnreadableMail
+from infra.local.simulated.reading import Mail, from_raw
 
 
 @dataclass(frozen=True, slots=True)

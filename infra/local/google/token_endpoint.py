@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import hmac
 import sqlite3
 from collections.abc import Mapping
 from typing import Any
@@ -12,11 +9,11 @@ from typing import Any
 import orjson
 
 from infra.local.google import scopes
-from infra.local.google.authorization import Authorization
-from infra.local.google.clients import Clients, TokenError
 from infra.local.google.identity import Identity
 from infra.local.google.state import State
-from infra.local.google.tokens import Token, Tokens
+from infra.local.simulated.authorization import Authorization
+from infra.local.simulated.clients import Clients, TokenError
+from infra.local.simulated.tokens import Token, Tokens
 from shared.ports import Clock
 
 Json = dict[str, Any]
@@ -114,10 +111,7 @@ def _check_verifier(asked: Authorization, verifier: str) -> None:
         return
     if not verifier:
         raise TokenError("invalid_grant", "Missing code verifier.")
-    shown = verifier.encode()
-    if asked.method == "S256":
-        shown = base64.urlsafe_b64encode(hashlib.sha256(shown).digest()).rstrip(b"=")
-    if not hmac.compare_digest(shown, asked.challenge.encode()):
+    if not asked.proven_by(verifier):
         raise TokenError("invalid_grant", "Invalid code verifier.")
 
 

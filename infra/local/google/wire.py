@@ -14,13 +14,15 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from infra.local.google.answers import NOTHING, Answer, send, take
 from infra.local.google.batch import run_batch
-from infra.local.google.errors import HTML, GoogleError, page
-from infra.local.google.faults import Fired
+from infra.local.google.errors import GoogleError
+from infra.local.google.faults import refusal
 from infra.local.google.fields import select
 from infra.local.google.routes import ROOT, Asked, Call, find
 from infra.local.google.simulator import GoogleSimulator
+from infra.local.simulated.answers import NOTHING, Answer, send, take
+from infra.local.simulated.errors import HTML, page
+from infra.local.simulated.faults import Fired
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -141,8 +143,8 @@ def _instead(simulator: GoogleSimulator, fired: Fired) -> Answer | None:
     if fired.rule.fault == "timeout":
         simulator.clock.sleep(fired.rule.seconds)
         return NOTHING
-    refusal = fired.refusal(simulator.clock.now())
-    return None if refusal is None else Answer.of(refusal)
+    refused = refusal(fired, simulator.clock.now())
+    return None if refused is None else Answer.of(refused)
 
 
 def _afterwards(response: Answer, fired: Fired) -> Answer:

@@ -7,7 +7,7 @@ import re
 from email.parser import BytesHeaderParser
 from email.policy import compat32
 
-from infra.local.google.words import decode_words
+from infra.local.simulated.words import decode_words
 
 _HEADERS = ("X-Gmail-Labels", "X-GM-LABELS")
 _SYSTEM = {

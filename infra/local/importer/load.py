@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from infra.local.google.errors import UnreadableMail
-from infra.local.google.simulator import GoogleSimulator
 from infra.local.importer.read import Imported, Item, Unreadable
+from infra.local.simulated.control import Simulator
+from infra.local.simulated.errors import UnreadableMail
 
 
 def load(
-    simulator: GoogleSimulator, address: str, items: Iterable[Item], progress: Callable[[int], None] | None = None
+    simulator: Simulator, address: str, items: Iterable[Item], progress: Callable[[int], None] | None = None
 ) -> tuple[int, int]:
     """Fill a mailbox as if the mail had been there all along; answer how many were loaded and how many unreadable.
 
@@ -29,7 +29,7 @@ def load(
     return loaded, unreadable
 
 
-def _deliver(simulator: GoogleSimulator, address: str, item: Imported) -> Unreadable | None:
+def _deliver(simulator: Simulator, address: str, item: Imported) -> Unreadable | None:
     mail = {"raw": item.raw, "labels": item.labels, "received_at": item.received_at}
     try:
         simulator.add_mails(address, [mail], silent=True)

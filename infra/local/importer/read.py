@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-from infra.local.google.errors import UnreadableMail
-from infra.local.google.reading import date_of
 from infra.local.importer import mbox
 from infra.local.importer.labels import gmail_labels, maildir_labels
+from infra.local.simulated.errors import UnreadableMail
+from infra.local.simulated.reading import date_of
 
 FALLBACK_DATE = 946_684_800.0
 """When a mail arrived about which nothing says when: 2000-01-01."""

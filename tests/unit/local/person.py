@@ -55,6 +55,13 @@ class Form(HTMLParser):
     def handle_data(self, data: str) -> None:
         self.text += data
 
+    def filled_in(self, decision: str, changed: dict[str, Any]) -> dict[str, Any]:
+        """What a browser posts: the form as it stands, but for the changed fields."""
+        fields: dict[str, Any] = {}
+        for name, value in self.fields:
+            fields.setdefault(name, []).append(value)
+        return fields | changed | {"decision": decision}
+
 
 @dataclass
 class Visitor:
@@ -85,11 +92,8 @@ class Visitor:
 
     def submit(self, form: Form, decision: str = "allow", **changed: Any) -> TestResponse:
         """Submit a form as it stands, but for the changed fields."""
-        fields: dict[str, Any] = {}
-        for name, value in form.fields:
-            fields.setdefault(name, []).append(value)
         path = urlsplit(form.action).path.removeprefix("/google")
-        return self.call(form.method.upper(), path, data=fields | changed | {"decision": decision})
+        return self.call(form.method.upper(), path, data=form.filled_in(decision, changed))
 
     def consent(self, decision: str = "allow", changed: dict[str, Any] | None = None, **more: Any) -> dict[str, str]:
         """Ask and answer; the parameters with which the person returns."""

@@ -6,7 +6,7 @@ from collections import Counter
 from itertools import islice
 
 from infra.local.generator import SPAN_SECONDS, generate, traffic
-from infra.local.google.words import needs_encoding
+from infra.local.simulated.words import needs_encoding
 from tests.unit.local.conftest import World
 from tests.unit.local.inprocess import ADDRESS, START
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from infra.local.google.simulator import GoogleSimulator
-from infra.local.google.state import OtherVersion
+from infra.local.simulated.state import OtherVersion
 from shared.adapters.embedded.clock import VirtualClock
 from tests.unit.local.conftest import World
 from tests.unit.local.inprocess import ADDRESS, START, plan

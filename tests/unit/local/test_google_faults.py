@@ -9,11 +9,12 @@ import pytest
 from googleapiclient.errors import HttpError
 from werkzeug.test import Client
 
-from infra.local.google.answers import ConnectionCut
-from infra.local.google.errors import ControlError
 from infra.local.google.everything import everything
-from infra.local.google.faults import CallFaults
-from infra.local.google.rules import KINDS, Rule, read_rules
+from infra.local.google.faults import GMAIL
+from infra.local.simulated.answers import ConnectionCut
+from infra.local.simulated.errors import ControlError
+from infra.local.simulated.faults import CallFaults
+from infra.local.simulated.rules import Rule, read_rules
 from tests.unit.local.conftest import World
 from tests.unit.local.inprocess import ADDRESS, plan
 
@@ -348,7 +349,7 @@ def test_a_rule_counts_its_eligible_calls_and_fires_no_more_than_most(world: Wor
 def test_draws_repeat_themselves_for_a_seed_and_differ_for_another() -> None:
     def run(seed: int) -> list[bool]:
         faults = CallFaults()
-        faults.put(read_rules([{"fault": "status", "status": 500, "probability": 0.3}]), seed)
+        faults.put(read_rules([{"fault": "status", "status": 500, "probability": 0.3}], GMAIL), seed)
         return [faults.strike(GET, inner=False) is not None for _ in range(200)]
 
     assert run(1) == run(1) != run(2)
@@ -374,7 +375,8 @@ def test_labels_say_what_happens_to_which_calls() -> None:
             {"fault": "status", "status": 503, "methods": ["token"], "at": [1]},
             {"fault": "limit_429", "methods": [GET, "batch"], "where": "inner", "at": [1]},
             {"fault": "lost_part", "at": [1]},
-        ]
+        ],
+        GMAIL,
     )
     assert [rule.label for rule in rules] == [
         "503 backendError of the token endpoint", "429 rate limit of messages.get, a batch, in batches",
@@ -397,8 +399,8 @@ def test_a_plan_survives_a_restart_and_its_counts_begin_anew(world: World) -> No
 
 
 def test_a_rule_reads_back_what_it_writes() -> None:
-    for rule in read_rules(everything(1)["calls"]):
-        assert Rule.from_json(orjson.loads(orjson.dumps(rule.to_json()))) == rule
+    for rule in read_rules(everything(1)["calls"], GMAIL):
+        assert Rule.from_json(orjson.loads(orjson.dumps(rule.to_json())), GMAIL) == rule
 
 
 @pytest.mark.parametrize(
@@ -424,7 +426,7 @@ def test_a_rule_that_makes_no_sense_is_refused_and_changes_nothing(world: World,
 
 def test_everything_has_every_kind_and_every_fate_of_a_push_in_it(world: World) -> None:
     plan_of_all = everything(5)
-    assert {rule["fault"] for rule in plan_of_all["calls"]} == set(KINDS)
+    assert {rule["fault"] for rule in plan_of_all["calls"]} == set(GMAIL.methods)
     world.sim.set_faults(plan_of_all)
     fired = _fired(world)
     assert set(fired.values()) == {0}
@@ -436,7 +438,7 @@ def test_everything_fires_each_of_its_rules_within_the_calls_of_a_demo() -> None
     """Two thousand mails in eighty batches, a hundred and fifty looks at the history, ten pages, eight token calls."""
     for seed in range(5):
         faults = CallFaults()
-        faults.put(read_rules(everything(seed)["calls"]), seed)
+        faults.put(read_rules(everything(seed)["calls"], GMAIL), seed)
         for number in range(80):
             faults.strike("batch", inner=False)
             for _ in range(25):

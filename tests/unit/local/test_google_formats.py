@@ -8,9 +8,9 @@ import orjson
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from infra.local.google.errors import UnreadableMail
 from infra.local.google.payload import MAX_DEPTH, tree
-from infra.local.google.reading import from_raw, parse
+from infra.local.simulated.errors import UnreadableMail
+from infra.local.simulated.reading import from_raw, parse
 from tests.unit.local.conftest import World
 from tests.unit.local.handed_in import decoded, run, status
 from tests.unit.local.inprocess import ADDRESS, plan

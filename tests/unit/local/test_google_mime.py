@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from infra.local.google import canonical
-from infra.local.google.errors import BadPlan, UnreadableMail
-from infra.local.google.mime import render
-from infra.local.google.plan import Plan
-from infra.local.google.reading import from_plan, from_raw
-from infra.local.google.words import decode_words, encode_words
+from infra.local.simulated import canonical
+from infra.local.simulated.errors import BadPlan, UnreadableMail
+from infra.local.simulated.mime import render
+from infra.local.simulated.plan import Plan
+from infra.local.simulated.reading import from_plan, from_raw
+from infra.local.simulated.words import decode_words, encode_words
 
 TEXTS = (
     "Hello", "", "Grüße aus Köln", "日程", "添付の資料をご確認ください" * 20, "שלום מכולם", "🎉 party 🎉",

@@ -11,9 +11,9 @@ import pytest
 from googleapiclient.errors import HttpError
 
 from infra.local.google.app import create_app
-from infra.local.google.errors import ControlError
-from infra.local.google.pump import PushPump
 from infra.local.google.simulator import GoogleSimulator
+from infra.local.simulated.errors import ControlError
+from infra.local.simulated.pump import PushPump
 from tests.unit.local.conftest import World
 from tests.unit.local.inprocess import ADDRESS, START, TOPIC, gmail_client, plan
 

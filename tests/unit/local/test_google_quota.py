@@ -14,10 +14,11 @@ from googleapiclient.errors import HttpError
 from werkzeug.test import Client
 
 from infra.local.google.app import create_app
-from infra.local.google.errors import ControlError, GoogleError
+from infra.local.google.errors import GoogleError
 from infra.local.google.quota import PROFILES, Quota
 from infra.local.google.routes import ROUTES
 from infra.local.google.simulator import GoogleSimulator
+from infra.local.simulated.errors import ControlError
 from shared.adapters.embedded.clock import VirtualClock
 from tests.unit.local.conftest import World
 from tests.unit.local.inprocess import ADDRESS, TOPIC, gmail_client, plan

@@ -6,9 +6,9 @@ from infra.local.google.asked import Asked, Json, Route
 from infra.local.google.errors import GoogleError
 from infra.local.google.mailbox import Arrival, sent_labels
 from infra.local.google.methods.messages import check_labels
-from infra.local.google.reading import Mail, date_of
 from infra.local.google.shown import summary
 from infra.local.google.submission import Submission, sending, submitted
+from infra.local.simulated.reading import Mail, date_of
 
 SPAM_FLAG = "x-spam-flag"
 """What this simulator's spam filter goes by: a mail with ``X-Spam-Flag: YES`` is spam."""

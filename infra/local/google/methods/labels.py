@@ -9,7 +9,8 @@ from typing import Any
 
 from infra.local.google import labels as labels_of
 from infra.local.google.asked import Asked, Json, Route
-from infra.local.google.errors import ControlError, GoogleError, UnknownThing, not_found
+from infra.local.google.errors import GoogleError, not_found
+from infra.local.simulated.errors import ControlError, UnknownThing
 
 _LOOKS = {
     "messageListVisibility": ("show", "hide"),

@@ -11,14 +11,14 @@ import sqlite3
 from collections.abc import Callable, Sequence
 
 from infra.local.google.asked import Asked, Json, Route, names
-from infra.local.google.bodies import unpack
 from infra.local.google.errors import GoogleError, not_found
 from infra.local.google.labels import listing
 from infra.local.google.mailbox import Mailbox
 from infra.local.google.pages import MessagesPage
 from infra.local.google.payload import attachment
-from infra.local.google.reading import parse
 from infra.local.google.shown import FORMATS, read, rows, summary, valid_id
+from infra.local.simulated.bodies import unpack
+from infra.local.simulated.reading import parse
 
 _SECONDS = re.compile("[0-9]{1,12}")
 

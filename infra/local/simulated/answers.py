@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from waitress.channel import ClientDisconnected
 
-from infra.local.google.errors import HTML, JSON, GoogleError, page
+from infra.local.simulated.errors import HTML, JSON, Refusal, page
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -43,7 +43,7 @@ class Answer:
             return f"{self.code} Unknown"
 
     @classmethod
-    def of(cls, error: GoogleError) -> Answer:
+    def of(cls, error: Refusal) -> Answer:
         """The answer that says an error."""
         body, content_type = error.rendered()
         return cls(error.code, body, content_type, error.headers)

@@ -9,19 +9,25 @@ import base64
 import binascii
 import hmac
 from collections.abc import Mapping
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 from urllib.parse import unquote_plus, urlsplit
 
-from infra.local.google.errors import ControlError
-from infra.local.google.state import State
+from infra.local.simulated.errors import ControlError
+from infra.local.simulated.state import State
+
+Trouble = Literal["", "two ways", "nameless", "unknown", "no secret", "secret"]
 
 
 class TokenError(Exception):
-    """The token or revocation endpoint refuses, in the words of RFC 6749."""
+    """The token or revocation endpoint refuses, in the words of RFC 6749.
 
-    def __init__(self, error: str, description: str, status: int = 400) -> None:
+    ``trouble`` says what is wrong with a client, for providers that have words of their own for it.
+    """
+
+    def __init__(self, error: str, description: str, status: int = 400, trouble: Trouble = "") -> None:
         super().__init__(description)
         self.status = status
+        self.trouble = trouble
         self.body = {"error": error, "error_description": description}
 
 
@@ -60,18 +66,18 @@ class Clients:
         if authorization:
             named, basic = _basic(authorization)
             if secret or client_id not in ("", named):
-                raise TokenError("invalid_request", "The client authenticates in two ways at once.")
+                raise TokenError("invalid_request", "The client authenticates in two ways at once.", trouble="two ways")
             client_id, secret = named, basic
         if not client_id:
-            raise TokenError("invalid_request", "Could not determine client ID from request.")
+            raise TokenError("invalid_request", "Could not determine client ID from request.", trouble="nameless")
         table = self._table()
         if table:
             if client_id not in table:
-                raise TokenError("invalid_client", "The OAuth client was not found.", 401)
+                raise TokenError("invalid_client", "The OAuth client was not found.", 401, "unknown")
             if not secret:
-                raise TokenError("invalid_request", "client_secret is missing.")
+                raise TokenError("invalid_request", "client_secret is missing.", trouble="no secret")
             if not hmac.compare_digest(secret.encode(), table[client_id]["client_secret"].encode()):
-                raise TokenError("invalid_client", "Unauthorized", 401)
+                raise TokenError("invalid_client", "Unauthorized", 401, "secret")
         return client_id
 
     def _table(self) -> dict[str, dict[str, Any]]:
@@ -116,4 +122,4 @@ def _basic(authorization: str) -> tuple[str, str]:
 
 
 def _unreadable() -> NoReturn:
-    raise TokenError("invalid_client", "The Authorization header is no client authentication.", 401)
+    raise TokenError("invalid_client", "The Authorization header is no client authentication.", 401, "secret")

@@ -13,7 +13,7 @@ Addresses in ``sender``, ``to``, ``cc``, ``bcc`` are bare, in header order, all 
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from email.message import Message
 from email.parser import BytesHeaderParser, BytesParser
@@ -21,11 +21,11 @@ from email.policy import compat32
 from email.utils import getaddresses, parsedate_to_datetime
 from typing import Any
 
-from infra.local.google.body import snippet_of, squeeze
-from infra.local.google.errors import UnreadableMail
-from infra.local.google.mime import render
-from infra.local.google.plan import Person, Plan
-from infra.local.google.words import decode_words
+from infra.local.simulated.body import snippet_of, squeeze
+from infra.local.simulated.errors import UnreadableMail
+from infra.local.simulated.mime import render
+from infra.local.simulated.plan import Person, Plan
+from infra.local.simulated.words import decode_words
 
 KEPT_HEADERS = (
     "From", "To", "Cc", "Bcc", "Reply-To", "Subject", "Date", "Message-ID", "In-Reply-To", "References", "List-Id",
@@ -40,7 +40,7 @@ class Mail:
     """What is stored of one mail.
 
     ``thread_keys`` may lead to the conversation that it belongs to, most telling first; by ``own_key`` later mail finds
-    its conversation ('' where it has no Message-ID).
+    its conversation ('' where it has no Message-ID). ``people`` are the senders and recipients by header, with decoded names.
     """
 
     raw: bytes
@@ -49,6 +49,8 @@ class Mail:
     mime_type: str
     thread_keys: tuple[str, ...]
     own_key: str
+    people: Mapping[str, Sequence[Person]]
+    """Who is in From, To, Cc, Bcc and Reply-To, with decoded names."""
 
 
 def from_plan(plan: Plan, message_id: str, chance: random.Random) -> Mail:
@@ -57,10 +59,10 @@ def from_plan(plan: Plan, message_id: str, chance: random.Random) -> Mail:
     served = served_headers(parse(raw))
     extra = {_canonical_name(name): value for name, value in plan.headers}
     meant = {
-        "From": _shown([plan.sender]),
-        "To": _shown(plan.to),
-        "Cc": _shown(plan.cc),
-        "Bcc": _shown(plan.bcc),
+        "From": spelled([plan.sender]),
+        "To": spelled(plan.to),
+        "Cc": spelled(plan.cc),
+        "Bcc": spelled(plan.bcc),
         "Subject": plan.subject,
         "Date": dict(served).get("Date", ""),
         "Message-ID": message_id,
@@ -75,7 +77,9 @@ def from_plan(plan: Plan, message_id: str, chance: random.Random) -> Mail:
         "headers": {name: meant[name] for name in KEPT_HEADERS if meant.get(name)},
     }
     keys = (f"plan:{plan.thread}",) if plan.thread is not None else ()
-    return Mail(raw, tuple(served), truth, "text/plain", keys, f"mid:{meant['Message-ID']}")
+    people: dict[str, Sequence[Person]] = {"From": [plan.sender], "To": plan.to, "Cc": plan.cc, "Bcc": plan.bcc}
+    people["Reply-To"] = _addresses(served, "Reply-To")
+    return Mail(raw, tuple(served), truth, "text/plain", keys, f"mid:{meant['Message-ID']}", people)
 
 
 def from_raw(raw: bytes) -> Mail:
@@ -95,9 +99,14 @@ def date_of(raw: bytes) -> float | None:
     """The time that a mail's Date header names, None where it has no usable one. Raises ``UnreadableMail``."""
     try:
         message = BytesHeaderParser(policy=compat32).parsebytes(raw[:_MAX_HEAD])
-        return _date(next((value for name, value in served_headers(message) if name.lower() == "date"), ""))
+        return date_among(served_headers(message))
     except Exception as error:
         raise UnreadableMail(f"Its header cannot be parsed: {type(error).__name__}.") from error
+
+
+def date_among(served: Sequence[tuple[str, str]]) -> float | None:
+    """The time that the Date header among served ones names, None where it has no usable one."""
+    return _date(next((value for name, value in served if name.lower() == "date"), ""))
 
 
 def _read(raw: bytes) -> Mail:
@@ -110,7 +119,7 @@ def _read(raw: bytes) -> Mail:
     first: dict[str, str] = {}
     for name, value in served:
         first.setdefault(_canonical_name(name), value)
-    people = {name: _addresses(served, name) for name in ("From", "To", "Cc", "Bcc")}
+    people = {name: _addresses(served, name) for name in ("From", "To", "Cc", "Bcc", "Reply-To")}
     truth = {
         "subject": decode_words(first.get("Subject", "")),
         "sender": next((address for _, address in people["From"]), ""),
@@ -122,7 +131,13 @@ def _read(raw: bytes) -> Mail:
     }
     own = first.get("Message-ID", "").split()[:1]
     return Mail(
-        raw, tuple(served), truth, message.get_content_type(), _thread_keys(first), f"mid:{own[0]}" if own else ""
+        raw,
+        tuple(served),
+        truth,
+        message.get_content_type(),
+        _thread_keys(first),
+        f"mid:{own[0]}" if own else "",
+        people,
     )
 
 
@@ -170,7 +185,8 @@ def _kept(served: Sequence[tuple[str, str]]) -> dict[str, str]:
     return kept
 
 
-def _shown(people: Sequence[Person]) -> str:
+def spelled(people: Sequence[Person]) -> str:
+    """People as the truth of a header has them: decoded, without quoting."""
     return ", ".join(f"{name} <{address}>" if name else address for name, address in people)
 
 

@@ -10,11 +10,26 @@ from __future__ import annotations
 import sqlite3
 from dataclasses import dataclass
 
-from infra.local.google.chance import digest
-from infra.local.google.state import State
+from infra.local.simulated.chance import digest
+from infra.local.simulated.state import State
 from shared.ports import Clock
 
-_MAX_REFRESH_TOKENS = 100  # of one account and client; Google drops the oldest silently
+_MAX_REFRESH_TOKENS = 100  # of one account and client; the oldest is dropped silently
+
+TABLES = """
+CREATE TABLE IF NOT EXISTS tokens (
+    token TEXT PRIMARY KEY, address TEXT NOT NULL, kind TEXT NOT NULL, expires_at REAL, client TEXT NOT NULL,
+    scopes TEXT NOT NULL, code TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS grants (
+    address TEXT NOT NULL, client TEXT NOT NULL, scopes TEXT NOT NULL, offline INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (address, client)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS codes (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, code TEXT UNIQUE, address TEXT NOT NULL, client TEXT NOT NULL,
+    scopes TEXT NOT NULL, asked BLOB NOT NULL, until REAL NOT NULL, used INTEGER NOT NULL DEFAULT 0);
+CREATE TABLE IF NOT EXISTS consent_pages (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT UNIQUE, asked BLOB NOT NULL, until REAL NOT NULL);
+"""
+"""What consent and tokens need of a state file, beside the column ``tokens`` (a counter) of its ``mailboxes``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +45,12 @@ class Token:
 class Tokens:
     """All tokens of all accounts."""
 
-    def __init__(self, state: State, clock: Clock, seed: int, seconds: float) -> None:
+    def __init__(self, state: State, clock: Clock, seed: int, seconds: float, beginnings: tuple[str, str]) -> None:
+        """``beginnings`` are those of access and of refresh tokens."""
         self._state = state
         self._clock = clock
         self._seed = seed
+        self._beginnings = dict(zip(("access", "refresh"), beginnings, strict=True))
         self.seconds = seconds
         """Lifetime of an access token."""
 
@@ -60,7 +77,7 @@ class Tokens:
     def issue_access(self, db: sqlite3.Connection, token: Token) -> str:
         """Inside a transaction: a new access token; expired ones of the account go."""
         now = self._clock.now()
-        db.execute("DELETE FROM tokens WHERE address = ? AND expires_at <= ?", (token.address, now))
+        db.execute("DELETE FROM tokens WHERE address = ? AND kind = 'access' AND expires_at <= ?", (token.address, now))
         return self._issue(db, token, "access", now + self.seconds)
 
     def issue_refresh(self, db: sqlite3.Connection, token: Token) -> str:
@@ -100,7 +117,7 @@ class Tokens:
         row = db.execute(
             "UPDATE mailboxes SET tokens = tokens + 1 WHERE address = ? RETURNING tokens", (token.address,)
         ).fetchone()
-        value = ("ya29." if kind == "access" else "1//") + digest(self._seed, kind, token.address, row["tokens"]).hex()
+        value = self._beginnings[kind] + digest(self._seed, kind, token.address, row["tokens"]).hex()
         db.execute(
             "INSERT INTO tokens (token, address, kind, expires_at, client, scopes, code) VALUES (?, ?, ?, ?, ?, ?, ?)",
             (value, token.address, kind, expires_at, token.client, token.scopes, token.code),

@@ -2,52 +2,47 @@
 
 A rule is JSON; only ``fault`` is required, and one of ``probability`` and ``at``::
 
-    {"fault": kind, "methods": [names as in routes, "*", "batch", "token"], "where": "inner" | "outer" | "any",
-     "probability": 0..1, "at": [1-based numbers of eligible calls], "most": firings at most or null,
-     "status": int, "reason": str, "retry_after": seconds, "seconds": number, "label": str}
+    {"fault": kind, "methods": [names as in the simulator's routes, "*", "batch", "token"],
+     "where": "inner" | "outer" | "any", "probability": 0..1, "at": [1-based numbers of eligible calls],
+     "most": firings at most or null, "status": int, "reason": str, "retry_after": seconds, "seconds": number, "label": str}
 
-``*`` means every method of the API; batches as a whole and the token endpoint have to be named. ``inner`` are parts of a
-batch. ``status``, with ``reason``, is for the fault of that name, ``retry_after`` for it and for the limits, ``seconds``
-for how long a ``timeout`` holds the answer and how long a mail is fresh. What a rule lacks has the default of its kind.
+``*`` means every method of the API (its name has a dot); batches as a whole, the token endpoint and the like have to be
+named. ``inner`` are parts of a batch. ``status``, with ``reason``, is for the fault of that name, ``retry_after`` for it
+and for the limits, ``seconds`` for how long a ``timeout`` holds the answer and how long a mail is fresh. What a rule lacks
+has the default of its kind. Which kinds there are is the provider's affair: its ``Vocabulary``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
-from infra.local.google.errors import ControlError, GoogleError, exhausted, not_found, unauthenticated
+from infra.local.simulated.errors import ControlError, Refusal
 
 STATUSES = (400, 401, 403, 404, 409, 429, 500, 502, 503, 504)
-_ANY = ("*",)
-_LISTS = ("users.messages.list", "users.threads.list", "users.history.list", "users.drafts.list")
-_METHODS = {
-    "status": _ANY, "precondition": _ANY, "limit_403": _ANY, "limit_429": _ANY, "timeout": _ANY, "cut": _ANY,
-    "garbage": _ANY, "bad_page_token": _LISTS, "expired_history": ("users.history.list",),
-    "one_push_client": ("users.watch",), "fresh_404": ("users.messages.get",),
-    "lost_part": ("batch",), "shuffled_parts": ("batch",), "no_content_ids": ("batch",),
-}  # fmt: skip
-KINDS = tuple(_METHODS)
-"""Every kind of fault."""
+ANY = ("*",)
 
 SHAPES = ("lost_part", "shuffled_parts", "no_content_ids")
 """The kinds that change a batch's answer and not those of its parts."""
 
 _BREAKS = ("timeout", "cut")
-_SECONDS = {"timeout": 30.0, "fresh_404": 3.0}
-_WORDS = {
-    "precondition": "400 failedPrecondition", "limit_403": "403 rate limit", "limit_429": "429 rate limit",
-    "timeout": "held and cut", "cut": "cut in the middle", "garbage": "garbage", "bad_page_token": "invalid page token",
-    "expired_history": "history expired", "one_push_client": "one push client only", "fresh_404": "404 for a fresh mail",
-    "lost_part": "part of a batch missing", "shuffled_parts": "parts of a batch in another order",
-    "no_content_ids": "batch without Content-IDs",
-}  # fmt: skip
-_MESSAGES = {
-    400: "Bad Request", 401: str(unauthenticated()), 403: "Forbidden", 404: str(not_found()),
-    409: "The operation was aborted.", 429: "Too many requests.", 500: "Internal error encountered.", 502: "Bad Gateway",
-    503: "The service is currently unavailable.", 504: "Deadline expired before operation could complete.",
-}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Vocabulary:
+    """What can go wrong at a provider.
+
+    ``methods`` maps every kind to the methods that it usually hits, ``words`` to what a report calls it (``status`` needs
+    none), ``seconds`` some to their usual duration; ``status`` is what a rule of the kind ``status`` answers; ``prefix``
+    is what all names of methods begin with.
+    """
+
+    methods: Mapping[str, tuple[str, ...]]
+    words: Mapping[str, str]
+    status: Callable[[Rule], Refusal]
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    prefix: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,17 +62,17 @@ class Rule:
     label: str = ""
 
     @classmethod
-    def from_json(cls, data: Any) -> Rule:
+    def from_json(cls, data: Any, vocabulary: Vocabulary) -> Rule:
         """Read one rule and fill in its defaults. Raises ``ControlError``."""
-        if not isinstance(data, Mapping) or data.get("fault") not in KINDS:
-            raise ControlError(f"A rule needs a fault; known are {', '.join(KINDS)}.")
+        if not isinstance(data, Mapping) or data.get("fault") not in tuple(vocabulary.methods):
+            raise ControlError(f"A rule needs a fault; known are {', '.join(vocabulary.methods)}.")
         if unknown := sorted(set(data) - {spec.name for spec in fields(cls)}):
             raise ControlError(f"A rule has no {', '.join(map(str, unknown))}.")
         fault = str(data["fault"])
         try:
             rule = cls(
                 fault=fault,
-                methods=_names(data.get("methods") or _METHODS[fault]),
+                methods=_names(data.get("methods") or vocabulary.methods[fault]),
                 probability=_number(data.get("probability", 0.0)),
                 at=tuple(sorted(_whole(number) for number in data.get("at", ()))),
                 most=None if data.get("most") is None else _whole(data["most"]),
@@ -85,13 +80,13 @@ class Rule:
                 status=_whole(data.get("status") or 0),
                 reason=_text(data.get("reason") or ""),
                 retry_after=_whole(data.get("retry_after") or 0),
-                seconds=_number(data.get("seconds") or _SECONDS.get(fault, 0.0)),
+                seconds=_number(data.get("seconds") or vocabulary.seconds.get(fault, 0.0)),
                 label=_text(data.get("label") or ""),
             )
         except (TypeError, ValueError) as error:
             raise ControlError(f"A rule for {fault} makes no sense: {error}.") from None
-        rule._check()
-        return rule if rule.label else _labelled(rule)
+        rule._check(vocabulary)
+        return rule if rule.label else _labelled(rule, vocabulary)
 
     def to_json(self) -> dict[str, Any]:
         """Write the rule."""
@@ -103,11 +98,11 @@ class Rule:
             return False
         if self.where != "any" and inner != (self.where == "inner"):
             return False
-        return method in self.methods or ("*" in self.methods and method.startswith("users."))
+        return method in self.methods or ("*" in self.methods and "." in method)
 
-    def _check(self) -> None:
-        usual = _METHODS[self.fault]
-        if usual != _ANY and not set(self.methods) <= set(usual):
+    def _check(self, vocabulary: Vocabulary) -> None:
+        usual = vocabulary.methods[self.fault]
+        if usual != ANY and not set(self.methods) <= set(usual):
             raise ControlError(f"{self.fault} is for {', '.join(usual)} only.")
         if self.probability > 1 or self.where not in ("inner", "outer", "any") or (self.at and self.at[0] < 1):
             raise ControlError("probability is at most 1, where is inner, outer or any, at counts from 1.")
@@ -119,35 +114,27 @@ class Rule:
             raise ControlError(f"The rule for {self.fault} never fires: it needs a probability or at.")
 
 
-def read_rules(data: Any) -> tuple[Rule, ...]:
+def read_rules(data: Any, vocabulary: Vocabulary) -> tuple[Rule, ...]:
     """Read the rules of a plan. Raises ``ControlError``."""
     if not isinstance(data, (list, tuple)):
         raise ControlError("calls must be a list of rules.")
-    return tuple(Rule.from_json(rule) for rule in data)
+    return tuple(Rule.from_json(rule, vocabulary) for rule in data)
 
 
-def _labelled(rule: Rule) -> Rule:
+def _labelled(rule: Rule, vocabulary: Vocabulary) -> Rule:
     """Give a rule a readable name: what happens, to which calls."""
-    error = status_error(rule) if rule.fault == "status" else None
-    what = f"{rule.status} {error.reason}" if error is not None else _WORDS[rule.fault]
-    usual = rule.methods == _METHODS[rule.fault]
-    of = "" if usual else " of " + ", ".join(_plain(name) for name in rule.methods)
+    error = vocabulary.status(rule) if rule.fault == "status" else None
+    what = f"{rule.status} {error.reason}" if error is not None else vocabulary.words[rule.fault]
+    usual = rule.methods == vocabulary.methods[rule.fault]
+    of = "" if usual else " of " + ", ".join(_plain(name, vocabulary.prefix) for name in rule.methods)
     side = {"any": "", "inner": ", in batches", "outer": ", alone"}[rule.where]
     return replace(rule, label=f"{what}{of}{side}")
 
 
-def _plain(method: str) -> str:
+def _plain(method: str, prefix: str) -> str:
     return {"*": "any method", "batch": "a batch", "token": "the token endpoint"}.get(
-        method, method.removeprefix("users.")
+        method, method.removeprefix(prefix)
     )
-
-
-def status_error(rule: Rule) -> GoogleError:
-    """What a rule of the kind ``status`` answers."""
-    if rule.status == 429 and not rule.reason:
-        return exhausted(rule.retry_after or 1, retry_after=bool(rule.retry_after))
-    headers = [("Retry-After", str(rule.retry_after))] if rule.retry_after else []
-    return GoogleError(rule.status, _MESSAGES[rule.status], rule.reason, headers=headers)
 
 
 def _names(value: Any) -> tuple[str, ...]:

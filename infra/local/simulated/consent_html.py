@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from html import escape
 from urllib.parse import urlsplit
 
-from infra.local.google.consent import Page
-from infra.local.google.identity import display_name
-from infra.local.google.scopes import DESCRIPTIONS
+from infra.local.simulated.consent import Page
+from infra.local.simulated.people import display_name
 
 HEADERS = {
     "Cache-Control": "no-store",
@@ -23,15 +24,25 @@ _STYLE = (
 )
 
 
-def consent_page(page: Page, action: str) -> str:
-    """The form: hidden ``page``, radio ``account``, checkboxes ``scope``, and the buttons ``decision`` allow or deny."""
+@dataclass(frozen=True, slots=True)
+class Wording:
+    """A provider's name, what it says about its scopes, and whether a person may allow only some of them."""
+
+    provider: str
+    scopes: Mapping[str, str]
+    choice: bool = True
+
+
+def consent_page(page: Page, action: str, wording: Wording) -> str:
+    """The form: hidden ``page``, radio ``account``, the fields ``scope``, and the buttons ``decision`` allow or deny."""
     client, host = escape(page.asked.client_id), escape(urlsplit(page.asked.redirect_uri).netloc)
-    boxes = "".join(map(_box, page.asked.services))
+    boxes = "".join(_box(scope, wording) for scope in page.services)
     if boxes:
-        boxes = f"<fieldset><legend>Select what it may do</legend>{boxes}</fieldset>\n"
+        legend = "Select what it may do" if wording.choice else "What it may do"
+        boxes = f"<fieldset><legend>{legend}</legend>{boxes}</fieldset>\n"
     return _page(
-        "Sign in - Simulated Google Accounts",
-        f"<h1>{client} wants to access your Google Account</h1>\n"
+        f"Sign in - Simulated {wording.provider} Accounts",
+        f"<h1>{client} wants to access your {wording.provider} Account</h1>\n"
         f"<p>This is the simulator. You will return to {host}.</p>\n"
         f'<form method="post" action="{escape(action)}">\n'
         f'<input type="hidden" name="page" value="{escape(page.id)}">\n'
@@ -60,10 +71,11 @@ def _radio(address: str, chosen: bool) -> str:
     )
 
 
-def _box(scope: str) -> str:
+def _box(scope: str, wording: Wording) -> str:
+    kind = 'type="checkbox" checked' if wording.choice else 'type="hidden"'
     return (
-        f'<label><input type="checkbox" name="scope" value="{escape(scope)}" checked> '
-        f"{escape(DESCRIPTIONS.get(scope, 'Use another service of yours'))} <small>{escape(scope)}</small></label>"
+        f'<label><input {kind} name="scope" value="{escape(scope)}"> '
+        f"{escape(wording.scopes.get(scope, 'Use another service of yours'))} <small>{escape(scope)}</small></label>"
     )
 
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from infra.local.google.errors import BadPlan
+from infra.local.simulated.errors import BadPlan
 
 Person: TypeAlias = tuple[str, str]
 

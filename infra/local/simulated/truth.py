@@ -9,29 +9,37 @@
      "visible": {id: when the API began to show that change},    later than ``arrived`` only for an early push
      "unreadable": [{"name", "reason"}]}
 
-``infra.local.google.reading`` says how the fields are to be compared.
+``infra.local.simulated.reading`` says how the fields are to be compared.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, TypeAlias
 
 import orjson
 
-from infra.local.google.state import State, split
+from infra.local.simulated.state import State, split
+
+Labels: TypeAlias = Callable[[str], dict[str, Any]]
+"""What a stored value of ``labels`` says of a mail."""
 
 _CHUNK = 500
 
 
-def whole(state: State, address: str) -> dict[str, Any]:
+def plain_labels(stored: str) -> dict[str, Any]:
+    """The labels of a mail as ``joined`` stores them."""
+    return {"labels": split(stored)}
+
+
+def whole(state: State, address: str, labels: Labels = plain_labels) -> dict[str, Any]:
     """The truth of one mailbox. Raises ``UnknownThing``."""
-    answer: dict[str, Any] = orjson.loads(b"".join(pieces(state, address)))
+    answer: dict[str, Any] = orjson.loads(b"".join(pieces(state, address, labels)))
     return answer
 
 
-def pieces(state: State, address: str) -> Iterator[bytes]:
+def pieces(state: State, address: str, labels: Labels = plain_labels) -> Iterator[bytes]:
     """The truth as JSON, piece by piece; taken at one moment only if nothing changes meanwhile."""
     deleted: list[str] = []
     arrived: dict[str, float] = {}
@@ -41,7 +49,7 @@ def pieces(state: State, address: str) -> Iterator[bytes]:
     last = 0
     while rows := _chunk(state, address, last):
         last = rows[-1]["rowid"]
-        alive = [orjson.dumps(_mail(row)) for row in rows if row["alive"]]
+        alive = [orjson.dumps(_mail(row, labels)) for row in rows if row["alive"]]
         deleted += [row["id"] for row in rows if not row["alive"]]
         arrived |= {row["id"]: row["changed"] for row in rows if row["changed"] is not None}
         visible |= {row["id"]: row["visible"] for row in rows if row["visible"] is not None}
@@ -64,11 +72,11 @@ def _chunk(state: State, address: str, after: int) -> list[sqlite3.Row]:
     return rows
 
 
-def _mail(row: sqlite3.Row) -> dict[str, Any]:
+def _mail(row: sqlite3.Row, labels: Labels) -> dict[str, Any]:
     fixed = {
         "id": row["id"],
         "thread_id": row["thread"],
-        "labels": split(row["labels"]),
+        **labels(row["labels"]),
         "received_at": row["received"] / 1000,
         "refused": bool(row["refused"]),
     }

@@ -7,8 +7,8 @@ import random
 from collections.abc import Sequence
 from email.utils import formatdate
 
-from infra.local.google.plan import Person, Plan
-from infra.local.google.words import encode_phrase, encode_words
+from infra.local.simulated.plan import Person, Plan
+from infra.local.simulated.words import encode_phrase, encode_words
 
 _LINE = 76
 

@@ -7,27 +7,27 @@ from contextlib import suppress
 from email.message import Message
 from html.parser import HTMLParser
 
-_SNIPPET = 200
+SNIPPET = 200
 _READ = 65_536
 _SILENT_TAGS = frozenset({"style", "script", "head", "title"})
 _CONTROLS = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
 
 
-def squeeze(text: str) -> str:
-    """Collapse whitespace, drop control characters and keep the first 200 characters."""
-    return " ".join(_CONTROLS.sub("", text[: 20 * _SNIPPET]).split())[:_SNIPPET].rstrip()
+def squeeze(text: str, length: int = SNIPPET) -> str:
+    """Collapse whitespace, drop control characters and keep the first characters."""
+    return " ".join(_CONTROLS.sub("", text[: 20 * length]).split())[:length].rstrip()
 
 
-def snippet_of(message: Message) -> str:
+def snippet_of(message: Message, length: int = SNIPPET) -> str:
     """Read the beginning of the first text part, plain text preferred."""
     texts: dict[str, Message] = {}
     for part in message.walk():
         if not part.is_multipart() and part.get_content_maintype() == "text":
             texts.setdefault(part.get_content_subtype(), part)
     if "plain" in texts:
-        return squeeze(text_of(texts["plain"], _READ))
+        return squeeze(text_of(texts["plain"], _READ), length)
     if "html" in texts:
-        return squeeze(_visible(text_of(texts["html"], _READ)))
+        return squeeze(_visible(text_of(texts["html"], _READ)), length)
     return ""
 
 

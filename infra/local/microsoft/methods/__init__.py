@@ -1,0 +1,1 @@
+"""The methods of the simulated Graph, by what they are about."""
