@@ -4,16 +4,20 @@ Labels are the provider's own strings, except that these well-known names mean t
 INBOX, SENT, DRAFT, SPAM, TRASH, CHAT, UNREAD, STARRED, IMPORTANT.
 
 Versions are opaque strings. Where all of them are decimal they are ordered as integers (Gmail history ids; they can
-exceed 64 bits); otherwise they can only be told apart. ``newer`` is the only place that compares them.
+exceed 64 bits); otherwise they can only be told apart. ``newer`` and ``older`` are
+the only places that compare them.
+
+A provider tells of changes for the mailbox as a whole, or for each folder apart (``MailProvider.per_folder``). Then every
+message carries exactly one label ``folder:<id>``, beside a well-known one where its folder has such a name.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
-PROVIDERS = {"google": "GOOGLE"}
+PROVIDERS = {"google": "GOOGLE", "microsoft": "MICROSOFT"}
 """What the API calls a provider, and what mailbox ids and events call it."""
 
 
@@ -72,6 +76,14 @@ class Deleted:
 
 
 @dataclass(frozen=True, slots=True)
+class Left:
+    """The message is no longer in the folder of this label: moved, or deleted; which of the two only reading it can tell."""
+
+    id: str
+    folder: str
+
+
+@dataclass(frozen=True, slots=True)
 class Missing:
     """The provider answered 404 for an id that it had named: deleted since, or not to be read yet."""
 
@@ -86,7 +98,7 @@ class Refused:
     reason: str
 
 
-Change: TypeAlias = Upsert | LabelsChanged | Deleted | Missing | Refused
+Change: TypeAlias = Upsert | LabelsChanged | Deleted | Left | Missing | Refused
 Fetched: TypeAlias = Upsert | Missing | Refused
 
 
@@ -97,6 +109,29 @@ class Page:
     changes: tuple[Change, ...]
     cursor: str
     more: bool = False
+
+
+FOLDER = "folder:"
+"""What the label of a folder begins with; the provider's id of the folder follows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """A folder as the provider has it now: its id, its name, the id of the one it is in, how many messages it holds."""
+
+    id: str
+    name: str
+    parent: str
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Folders:
+    """Folders that are new or changed, ids of those that are gone, and the cursor that follows; all there is to know now."""
+
+    changed: tuple[Folder, ...]
+    gone: tuple[str, ...]
+    cursor: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,22 +146,29 @@ class Span:
 class Listing:
     """One page of message ids, newest first; ``next`` is the token of the following page, None at the end.
 
-    ``threads`` names the thread of each id, in the same order; empty where the provider does not say.
+    ``threads`` names the thread of each id, ``versions`` the version, in the same order; empty where the provider does not
+    say.
     """
 
     ids: tuple[str, ...]
     next: str | None
     estimate: int | None = None
     threads: tuple[str, ...] = ()
+    versions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """Who the mailbox belongs to, the cursor of this moment, and how many messages it holds."""
+    """Who the mailbox belongs to, the cursor of this moment, and how many messages it holds.
+
+    ``folders`` maps the provider's ids of the folders that have a well-known name to that name. Where changes are told of
+    by folder, ``cursor`` is '': the folders have yet to be read.
+    """
 
     address: str
     cursor: str
     total: int
+    folders: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,10 +208,15 @@ class Meter(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """What a call for a mailbox goes out with: a fresh access token, and the meter that it is counted on."""
+    """What a call for a mailbox goes out with: a fresh access token, and the meter that it is counted on.
+
+    ``address`` and ``folders`` are what ``Profile`` has told of the mailbox; '' and empty as long as it has not been asked.
+    """
 
     token: str = field(repr=False)
     meter: Meter
+    address: str = ""
+    folders: Mapping[str, str] = field(default_factory=dict)
 
 
 class MailProvider(Protocol):
@@ -185,6 +232,9 @@ class MailProvider(Protocol):
     limits: Limits | None
     """What one mailbox may ask for; None where there is no limit to keep."""
 
+    per_folder: bool
+    """Whether changes are told of for each folder apart."""
+
     def profile(self, access: Access) -> Profile:
         """Read who and where the mailbox is."""
 
@@ -198,7 +248,7 @@ class MailProvider(Protocol):
         """
 
     def labels(self, access: Access) -> tuple[str, ...]:
-        """The ids of all labels that a message can carry."""
+        """The ids of all labels that ``list_ids`` can be asked for; none where its listings tell the versions."""
 
     def fetch(self, access: Access, ids: Sequence[str], threads: Sequence[str] = ()) -> tuple[Fetched, ...]:
         """Read the metadata of messages, one answer per id in the given order.
@@ -207,20 +257,38 @@ class MailProvider(Protocol):
         follows behind the answers for the ids.
         """
 
-    def changes(self, access: Access, cursor: str) -> Page:
+    def changes(self, access: Access, cursor: str, folder: str = "") -> Page:
         """Read the next page of changes after a cursor, fetching what was added. Raises ``CursorExpired``.
 
         The page ends early, with ``more``, where reading all that was added would take more than the meter has room for.
+        ``folder`` is the provider's id of one, where changes are told of by folder; then the cursor '' begins with all
+        messages that the folder holds, newest first, and raises ``FolderAbsent`` where there is no such folder.
         """
 
-    def open_channel(self, access: Access) -> Channel | None:
-        """Ask the provider to ring; None where no channel is configured. Opening again renews."""
+    def folders(self, access: Access, cursor: str) -> Folders:
+        """Read which folders have changed after a cursor; with '' all there are, but none of them as gone.
+
+        Raises ``CursorExpired``. A provider that tells of changes for the mailbox as a whole has none.
+        """
+
+    def open_channel(self, access: Access, current: str, secret: str) -> Channel | None:
+        """Ask the provider to ring; None where no channel is configured.
+
+        ``current`` is the id of the channel in place ('' where there is none or it has no id): it is prolonged, and if the
+        provider no longer knows it a new one is opened. Where channels have ids, the provider will show ``secret`` (at
+        most 128 printable characters) whenever it rings by one that this call has opened.
+        """
 
     def close_channel(self, access: Access, channel: Channel) -> None:
         """Ask the provider to stop ringing; a channel that is already gone is no error."""
 
     def refresh(self, refresh_token: str) -> Tokens:
         """Trade the refresh token for an access token. Raises ``ReauthRequired`` when the grant is dead."""
+
+
+def older(candidate: str, current: str) -> bool:
+    """Whether a version surely comes before another; never where versions have no order."""
+    return candidate.isdecimal() and newer(current, candidate)
 
 
 def newer(candidate: str, current: str) -> bool:

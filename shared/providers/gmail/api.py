@@ -15,9 +15,10 @@ import orjson
 
 from shared.errors import ConfigurationError
 from shared.providers.base import Access
-from shared.providers.gmail.failures import Failure, Where, error_for
+from shared.providers.gmail.failures import Where, error_for, precondition
 from shared.providers.gmail.quota import Quota
-from shared.providers.gmail.transport import Transport, bearer, web_url
+from shared.providers.http.failure import Failure
+from shared.providers.http.transport import Transport, bearer, web_url
 
 Query: TypeAlias = Mapping[str, str | int | Sequence[str] | None]
 
@@ -61,7 +62,7 @@ class GmailApi:
         That comes and goes on a small share of calls, and means a mailbox without Gmail if it stays (docs/gmail.md, 9).
         """
         answer = self.ask(access, request)
-        return self.ask(access, request) if isinstance(answer, Failure) and answer.precondition else answer
+        return self.ask(access, request) if isinstance(answer, Failure) and precondition(answer) else answer
 
     def call(self, access: Access, request: Request, where: Where) -> dict[str, Any]:
         """Send a request like ``ask_again`` and answer its JSON object; raise what ``error_for`` says otherwise."""

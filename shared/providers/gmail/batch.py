@@ -15,10 +15,11 @@ import orjson
 from shared.ports import Clock
 from shared.providers.base import Access
 from shared.providers.gmail import multipart
-from shared.providers.gmail.answers import MALFORMED, parse, read_failure
-from shared.providers.gmail.failures import Failure, Where, error_for
+from shared.providers.gmail.failures import Where, error_for
 from shared.providers.gmail.quota import Quota
-from shared.providers.gmail.transport import Transport, bearer
+from shared.providers.http.answers import MALFORMED, parse, read_failure
+from shared.providers.http.failure import Failure
+from shared.providers.http.transport import Transport, bearer
 
 MESSAGE, THREAD = "messages.get", "threads.get"
 

@@ -9,10 +9,10 @@ limits), 12 (a token endpoint's 5xx or 429 says nothing about the grant).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 
 from shared import errors
+from shared.providers.http.failure import Failure
 
 _LIMITS = {
     "ratelimitexceeded", "userratelimitexceeded", "quotaexceeded", "dailylimitexceeded", "limitexceeded",
@@ -21,7 +21,7 @@ _LIMITS = {
 _SCOPES = {"insufficientpermissions", "accesstokenscopeinsufficient", "insufficientscope"}
 _DEAD_GRANT = {"invalidgrant", "adminpolicyenforced"}
 _BAD_CLIENT = {"invalidclient", "unauthorizedclient", "deletedclient", "disabledclient"}
-_PRECONDITION = "failedprecondition"
+_PRECONDITION = {"failedprecondition"}
 _ONE_PUSH_CLIENT = "only one user push notification client"
 
 
@@ -42,50 +42,19 @@ class Where(StrEnum):
     DISCOVERY = "the discovery document"
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """An answer that is no success: status, reasons as Google spells them, message in lower case, wait in seconds."""
+def precondition(failure: Failure) -> bool:
+    """Whether it is Google's intermittent ``failedPrecondition``: permanent only if it stays (docs/gmail.md, 9)."""
+    return failure.status == 400 and failure.says(_PRECONDITION)
 
-    status: int
-    reasons: tuple[str, ...] = ()
-    message: str = ""
-    retry_after: float | None = None
 
-    @property
-    def precondition(self) -> bool:
-        """Google's intermittent ``failedPrecondition``: permanent only if it stays (docs/gmail.md, 9)."""
-        return self.status == 400 and _PRECONDITION in self._plain()
+def one_push_client(failure: Failure) -> bool:
+    """Whether a watch of ours is in the way of this one (docs/gmail.md, 5)."""
+    return failure.status == 400 and _ONE_PUSH_CLIENT in failure.message
 
-    @property
-    def one_push_client(self) -> bool:
-        """A watch of ours is in the way of this one (docs/gmail.md, 5)."""
-        return self.status == 400 and _ONE_PUSH_CLIENT in self.message
 
-    @property
-    def unknown_label(self) -> bool:
-        """The label that a listing asked for does not exist (any more)."""
-        return self.status in (400, 404) and "invalid label" in self.message
-
-    @property
-    def outage(self) -> bool:
-        """The server did not manage to answer; it says nothing about what was asked."""
-        return self.status < 400 or self.status in (408, 409) or self.status >= 500
-
-    @property
-    def malformed(self) -> bool:
-        """A success that did not bring what was promised."""
-        return 200 <= self.status < 300
-
-    def describe(self) -> str:
-        """Say the status and the first reason, for people."""
-        return f"{self.status} {self.reasons[0]}" if self.reasons else f"{self.status}"
-
-    def says(self, reasons: set[str]) -> bool:
-        """Whether any of these (lower case, letters only) was given as a reason."""
-        return not reasons.isdisjoint(self._plain())
-
-    def _plain(self) -> set[str]:
-        return {reason.replace("_", "").lower() for reason in self.reasons}
+def unknown_label(failure: Failure) -> bool:
+    """Whether the label that a listing asked for does not exist (any more)."""
+    return failure.status in (400, 404) and "invalid label" in failure.message
 
 
 def error_for(failure: Failure, where: Where) -> errors.BrainstemError:
@@ -103,7 +72,7 @@ def error_for(failure: Failure, where: Where) -> errors.BrainstemError:
         return errors.NotFound("Gmail does not have the message (any more).")
     if failure.status == 404 and where in (Where.HISTORY, Where.HISTORY_PAGE):
         return errors.CursorExpired(f"Gmail no longer has the history after the cursor {said}.")
-    if failure.status == 400 and where in (Where.LIST_PAGE, Where.HISTORY_PAGE) and not failure.precondition:
+    if failure.status == 400 and where in (Where.LIST_PAGE, Where.HISTORY_PAGE) and not precondition(failure):
         return errors.PageExpired(f"Gmail does not accept the page token {said}.")
     return errors.ProviderRefused(f"Gmail refused {where} {said}.")
 

@@ -22,9 +22,9 @@ from typing import Any, TypeAlias
 
 from shared.errors import CursorExpired, ProviderUnavailable
 from shared.providers.base import Deleted, LabelsChanged
-from shared.providers.gmail.bounds import MAX_ID
+from shared.providers.bounds import MAX_ID
 from shared.providers.gmail.normalise import history_id
-from shared.providers.gmail.text import clean
+from shared.providers.text import clean
 
 TYPES = ("messageAdded", "messageDeleted", "labelAdded", "labelRemoved")
 

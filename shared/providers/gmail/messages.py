@@ -16,12 +16,13 @@ from collections.abc import Mapping, Sequence
 from shared.errors import ConfigurationError, NotFound, Paced, ProviderUnavailable, RateLimited, ReauthRequired
 from shared.ports import Clock
 from shared.providers.base import Access, Fetched, Missing, Refused, Upsert
-from shared.providers.gmail.answers import MALFORMED
+from shared.providers.bounds import MAX_ID
 from shared.providers.gmail.batch import MESSAGE, THREAD, BatchReader, Json, Read
-from shared.providers.gmail.bounds import MAX_ID
-from shared.providers.gmail.failures import Failure, Where, error_for
+from shared.providers.gmail.failures import Where, error_for
 from shared.providers.gmail.normalise import normalise
 from shared.providers.gmail.quota import Quota
+from shared.providers.http.answers import MALFORMED
+from shared.providers.http.failure import Failure
 
 _TRIES = 2  # of one message, at once: refusals on a small share of calls are ordinary (docs/gmail.md, 9)
 _ENOUGH = 10  # so many refusals with nothing served are Gmail's trouble; after so many server errors no more are asked

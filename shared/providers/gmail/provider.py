@@ -8,19 +8,33 @@ from typing import Any
 
 from shared.errors import PageExpired, ProviderUnavailable
 from shared.ports import Clock
-from shared.providers.base import Access, Change, Channel, Fetched, Limits, Listing, Page, Profile, Span, Tokens
+from shared.providers.base import (
+    Access,
+    Change,
+    Channel,
+    Fetched,
+    Folders,
+    Limits,
+    Listing,
+    Page,
+    Profile,
+    Span,
+    Tokens,
+)
+from shared.providers.bounds import MAX_ID
 from shared.providers.gmail.api import GmailApi, Query, Request
 from shared.providers.gmail.batch import MESSAGE, BatchReader
-from shared.providers.gmail.bounds import MAX_ID
-from shared.providers.gmail.failures import Failure, Where, error_for
+from shared.providers.gmail.failures import Where, error_for, one_push_client, unknown_label
 from shared.providers.gmail.history import TYPES, Added, HistoryPage, Position, read_page
 from shared.providers.gmail.messages import MessageReader
-from shared.providers.gmail.normalise import STRUCTURAL, history_id
+from shared.providers.gmail.normalise import history_id
 from shared.providers.gmail.quota import Quota
-from shared.providers.gmail.text import clean
 from shared.providers.gmail.tokens import TokenEndpoint
-from shared.providers.gmail.transport import Transport
-from shared.providers.gmail.wire import HttpFactory
+from shared.providers.headers import STRUCTURAL
+from shared.providers.http.failure import Failure
+from shared.providers.http.transport import Transport
+from shared.providers.http.wire import HttpFactory
+from shared.providers.text import clean
 from shared.settings import Settings
 
 _LARGEST_PAGE = 500
@@ -32,6 +46,7 @@ class GmailProvider:
     """One Gmail API root, for all mailboxes; safe to use from several threads. Errors: see ``MailProvider``."""
 
     name: str = "GOOGLE"
+    per_folder: bool = False
 
     def __init__(
         self,
@@ -47,7 +62,7 @@ class GmailProvider:
         """
         self._quota = Quota.of(settings)
         self.limits: Limits | None = self._quota.limits
-        transport = Transport(clock, settings.provider_timeout, http_factory)
+        transport = Transport(clock, settings.provider_timeout, http_factory, "Google")
         self._api = GmailApi(settings.gmail_api_url, transport, self._quota)
         self._tokens = TokenEndpoint(
             settings.google_oidc_discovery_url, settings.google_client_id, client_secret, transport, clock
@@ -83,7 +98,7 @@ class GmailProvider:
         }
         answer = self._api.ask_again(access, Request("messages.list", "GET", "messages", query))
         if isinstance(answer, Failure):
-            if label is not None and answer.unknown_label:
+            if label is not None and unknown_label(answer):
                 return Listing((), None)  # a label deleted meanwhile: no message carries it
             raise error_for(answer, Where.LIST if page is None else Where.LIST_PAGE)
         following = answer.get("nextPageToken")
@@ -103,7 +118,7 @@ class GmailProvider:
         """Read messages; what becomes of one that Gmail refuses is told in ``messages``."""
         return self._messages.fetch(access, ids, threads)
 
-    def changes(self, access: Access, cursor: str) -> Page:
+    def changes(self, access: Access, cursor: str, folder: str = "") -> Page:  # noqa: ARG002 - history is the mailbox's
         """Read one page of history and fetch what it added; changes are in record order.
 
         Where what it added takes more units than the meter has, only the beginning of the page is answered.
@@ -122,16 +137,21 @@ class GmailProvider:
         changes: list[Change] = [fetched[record.id] if isinstance(record, Added) else record for record in page.records]
         return Page(tuple(changes), str(page.position), page.more)
 
-    def open_channel(self, access: Access) -> Channel | None:
+    def folders(self, access: Access, cursor: str) -> Folders:  # noqa: ARG002 - labels are not told of by folder
+        """Gmail has labels and no folders."""
+        return Folders((), (), cursor)
+
+    def open_channel(self, access: Access, current: str, secret: str) -> Channel | None:  # noqa: ARG002 - see below
         """Watch the whole mailbox: a filter by label would hide changes (docs/gmail.md, 7).
 
-        A mailbox has one watch per Google project, hence no id; one that is in the way is stopped first (5).
+        A mailbox has one watch per Google project, hence no id; one that is in the way is stopped first (5). Pub/Sub signs
+        what it delivers, hence no secret of ours.
         """
         if not self._topic:
             return None
         request = Request("watch", "POST", "watch", body={"topicName": self._topic})
         answer = self._api.ask(access, request)
-        if isinstance(answer, Failure) and answer.one_push_client:
+        if isinstance(answer, Failure) and one_push_client(answer):
             self._stop(access)
             answer = self._api.ask(access, request)
         if isinstance(answer, Failure):

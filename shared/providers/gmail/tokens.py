@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
-from typing import Any, TypeGuard
+from typing import Any
 from urllib.parse import urlencode
 
 from shared.errors import ConfigurationError, ProviderRefused, ProviderUnavailable, ReauthRequired
-from shared.oauth.google import Granted
+from shared.oauth.provider import Granted
 from shared.ports import Clock
 from shared.providers.base import Tokens
-from shared.providers.gmail.failures import Failure, Where, error_for
-from shared.providers.gmail.transport import Transport, web_url
+from shared.providers.gmail.failures import Where, error_for
+from shared.providers.http.failure import Failure
+from shared.providers.http.token_answers import FORM, access_token, lifetime, said, trusted
+from shared.providers.http.transport import Transport, web_url
 
-_FORM = {"content-type": "application/x-www-form-urlencoded", "accept": "application/json"}
-_SHORT = 300.0  # seconds that a token is trusted whose lifetime is not said
-_LONGEST = 86_400.0
 _REDIRECT = {"redirecturimismatch"}
-_PLAIN = re.compile(r"[A-Za-z0-9._~:/?&=%+-]{1,2000}")
-"""What an endpoint may be made of: nothing that means something in a header or a page's policy, and no userinfo."""
 
 
 class TokenEndpoint:
@@ -46,7 +42,9 @@ class TokenEndpoint:
         if not refresh_token:
             raise ReauthRequired("There is no refresh token.")
         asked_at, answer = self._trade({"grant_type": "refresh_token", "refresh_token": refresh_token})
-        return Tokens(_access(answer), asked_at + _lifetime(answer.get("expires_in")), _said(answer, "refresh_token"))
+        return Tokens(
+            access_token(answer, "Google"), asked_at + lifetime(answer.get("expires_in")), said(answer, "refresh_token")
+        )
 
     def exchange(self, code: str, verifier: str, redirect_uri: str) -> Granted:
         """Trade a code that was asked for with the S256 challenge of this verifier; raise ``ReauthRequired`` for a bad one.
@@ -63,13 +61,13 @@ class TokenEndpoint:
             asked_at, answer = self._trade(form)
         except ReauthRequired:
             raise ReauthRequired("Google does not accept the code (any more).") from None
-        scopes, id_token = answer.get("scope"), _said(answer, "id_token")
+        scopes, id_token = answer.get("scope"), said(answer, "id_token")
         if id_token is None:
             raise ProviderUnavailable("Google's token endpoint answered without an id_token.")
         return Granted(
-            access=_access(answer),
-            refresh=_said(answer, "refresh_token"),
-            expires_at=asked_at + _lifetime(answer.get("expires_in")),
+            access=access_token(answer, "Google"),
+            refresh=said(answer, "refresh_token"),
+            expires_at=asked_at + lifetime(answer.get("expires_in")),
             scopes=tuple(scopes.split()) if isinstance(scopes, str) else None,
             id_token=id_token,
         )
@@ -101,50 +99,19 @@ class TokenEndpoint:
     def _discovered(self, name: str, what: str) -> str:
         # Two threads may both read it at first; a lock would have all wait for one that hangs.
         document = self._document
-        if document is None or not _trusted(document.get(name), self._discovery_url):
+        if document is None or not trusted(document.get(name), self._discovery_url):
             document = self._ask(Where.DISCOVERY, self._discovery_url, "GET", None)
         url = document.get(name)
-        if not _trusted(url, self._discovery_url):
+        if not trusted(url, self._discovery_url):
             # It is not kept: the next call may be luckier.
             raise ProviderRefused(f"The document at GOOGLE_OIDC_DISCOVERY_URL names no usable {what}.")
         self._document = document
         return url
 
     def _ask(self, where: Where, url: str, method: str, body: str | None) -> dict[str, Any]:
-        answer = self._transport.ask(url, method, body, _FORM if body is not None else {"accept": "application/json"})
+        answer = self._transport.ask(url, method, body, FORM if body is not None else {"accept": "application/json"})
         if isinstance(answer, Failure):
             if where is Where.TOKEN and answer.says(_REDIRECT):
                 raise ConfigurationError("Google does not know GOOGLE_REDIRECT_URI as one of this client's.")
             raise error_for(answer, where)
         return answer
-
-
-def _access(answer: Mapping[str, Any]) -> str:
-    access = _said(answer, "access_token")
-    if access is None:
-        raise ProviderUnavailable("Google's token endpoint answered without an access token.")
-    return access
-
-
-def _said(answer: Mapping[str, Any], name: str) -> str | None:
-    value = answer.get(name)
-    return value if isinstance(value, str) and value else None
-
-
-def _trusted(url: object, discovery_url: str) -> TypeGuard[str]:
-    """Whether this is a URL, and one over plain http only from a discovery document that came over it too."""
-    if not isinstance(url, str) or not _PLAIN.fullmatch(url) or not web_url(url):
-        return False
-    return _encrypted(url) or not _encrypted(discovery_url)
-
-
-def _encrypted(url: str) -> bool:
-    return url.lower().startswith("https:")
-
-
-def _lifetime(value: object) -> float:
-    try:
-        seconds = float(value) if isinstance(value, (int, float, str)) else _SHORT
-    except (ValueError, OverflowError):
-        seconds = _SHORT
-    return min(seconds, _LONGEST) if seconds > 0 else _SHORT

@@ -10,7 +10,8 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from shared.providers.base import Access
-from shared.providers.gmail import GmailProvider, Reply
+from shared.providers.gmail import GmailProvider
+from shared.providers.http.wire import Reply
 from shared.settings import Settings
 from tests.meter import free
 from tests.unit.fakes import FakeClock

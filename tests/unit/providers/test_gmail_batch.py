@@ -22,8 +22,7 @@ from shared.errors import (
     ReauthRequired,
 )
 from shared.providers.base import Access, Fetched, Missing, Refused, Upsert
-from shared.providers.gmail import Reply
-from shared.providers.gmail.wire import HeavyAnswer
+from shared.providers.http.wire import HeavyAnswer, Reply
 from tests.unit.fakes import FakeClock
 from tests.unit.providers.gmail_playback import (
     BATCH,

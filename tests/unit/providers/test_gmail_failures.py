@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared import errors
-from shared.providers.gmail.answers import MALFORMED, parse, read_failure
-from shared.providers.gmail.failures import Failure, Where, error_for
+from shared.providers.gmail.failures import Where, error_for
+from shared.providers.http.answers import MALFORMED, parse, read_failure
+from shared.providers.http.failure import Failure
 
 NOW = 1_790_000_000.0
 API = set(Where) - {Where.TOKEN, Where.DISCOVERY}

@@ -23,13 +23,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from infra.local.google import canonical
-from infra.local.google.errors import UnreadableMail
-from infra.local.google.reading import from_raw
+from infra.local.simulated import canonical
+from infra.local.simulated.errors import UnreadableMail
+from infra.local.simulated.reading import from_raw
 from shared.events.envelope import iso
+from shared.providers import bounds
 from shared.providers.base import Message, Refused, Upsert
-from shared.providers.gmail import bounds
-from shared.providers.gmail.normalise import STRUCTURAL, normalise
+from shared.providers.gmail.normalise import normalise
+from shared.providers.headers import STRUCTURAL
 from shared.settings import Settings
 from tests.unit.providers import hostile_mail
 

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from shared.providers import headers as module
 from shared.providers.base import Message, Refused, Upsert
-from shared.providers.gmail import normalise as module
 from shared.providers.gmail.normalise import history_id, normalise
 from shared.settings import Settings
 from tests.unit.providers.gmail_playback import mail

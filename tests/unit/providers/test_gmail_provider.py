@@ -264,22 +264,22 @@ BASE = "/google/gmail/v1/users/me/"
 
 def test_a_watch_is_unfiltered() -> None:
     http = Playback([WATCHED])
-    assert provider(http).open_channel(access()) == Channel("", 1_790_604_800.0)
+    assert provider(http).open_channel(access(), "", "") == Channel("", 1_790_604_800.0)
     assert http.paths == [f"POST {BASE}watch"]
     assert http.requests[0].body == '{"topicName":"projects/p/topics/gmail"}'
     assert http.requests[0].headers["content-type"] == "application/json"
 
 
 def test_without_a_topic_there_is_no_channel() -> None:
-    assert provider(Playback([]), gmail_topic="").open_channel(access()) is None
+    assert provider(Playback([]), gmail_topic="").open_channel(access(), "", "") is None
 
 
 def test_a_watch_in_the_way_is_stopped_once() -> None:
     http = Playback([IN_THE_WAY, Answer(204, b""), WATCHED])
-    assert provider(http).open_channel(access()) == Channel("", 1_790_604_800.0)
+    assert provider(http).open_channel(access(), "", "") == Channel("", 1_790_604_800.0)
     assert http.paths == [f"POST {BASE}watch", f"POST {BASE}stop", f"POST {BASE}watch"]
     with pytest.raises(ProviderRefused):
-        provider(Playback([IN_THE_WAY, Answer(204, b""), IN_THE_WAY])).open_channel(access())
+        provider(Playback([IN_THE_WAY, Answer(204, b""), IN_THE_WAY])).open_channel(access(), "", "")
 
 
 @pytest.mark.parametrize(
@@ -293,7 +293,7 @@ def test_a_watch_in_the_way_is_stopped_once() -> None:
 )
 def test_a_watch_that_is_refused(answer: Answer, expected: type[Exception]) -> None:
     with pytest.raises(expected):
-        provider(Playback([answer])).open_channel(access())
+        provider(Playback([answer])).open_channel(access(), "", "")
 
 
 @pytest.mark.parametrize("answer", [Answer(204, b""), Answer(200, b""), Answer(200, {}), error(404, "notFound")])

@@ -93,8 +93,8 @@ CALLS: list[tuple[Callable[[GmailProvider, Access], object], list[Answer], float
     (lambda gmail, going: gmail.changes(going, "1"), [PROFILE], 2),
     (lambda gmail, going: gmail.fetch(going, ["a"]), [Answer(200, mail("a"))], 20),
     (lambda gmail, going: gmail.fetch(going, ["a", "b"]), [Answer(200, mail("a")), Answer(200, mail("b"))], 40),
-    (lambda gmail, going: gmail.open_channel(going), [PROFILE], 100),
-    (lambda gmail, going: gmail.open_channel(going), [IN_THE_WAY, PROFILE, PROFILE], 250),
+    (lambda gmail, going: gmail.open_channel(going, "", ""), [PROFILE], 100),
+    (lambda gmail, going: gmail.open_channel(going, "", ""), [IN_THE_WAY, PROFILE, PROFILE], 250),
     (lambda gmail, going: gmail.close_channel(going, Channel("", 0.0)), [PROFILE], 50),
 ]  # fmt: skip
 

@@ -14,7 +14,7 @@ from urllib3 import exceptions as below
 
 from shared.errors import BrainstemError, ProviderUnavailable, ReauthRequired
 from shared.providers.gmail import GmailProvider
-from shared.providers.gmail.wire import HeavyAnswer
+from shared.providers.http.wire import HeavyAnswer
 from shared.settings import Settings
 from tests.meter import free
 from tests.unit.fakes import FakeClock
@@ -97,7 +97,7 @@ CALLS: list[Callable[[GmailProvider], object]] = [
     lambda gmail: gmail.list_ids(access(), None, 1),
     lambda gmail: gmail.fetch(access(), ["a", "b", "c"]),
     lambda gmail: gmail.changes(access(), "1"),
-    lambda gmail: gmail.open_channel(access()),
+    lambda gmail: gmail.open_channel(access(), "", ""),
     lambda gmail: gmail.refresh(REFRESH),
 ]
 

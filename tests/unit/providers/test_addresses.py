@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.providers.gmail.addresses import bare
+from shared.providers.addresses import bare
 
 WELL_FORMED = [
     ("ann@example.org", ["ann@example.org"]),

@@ -16,7 +16,7 @@ from itertools import groupby
 from operator import itemgetter
 from typing import TypeAlias
 
-from shared.providers.gmail.text import clean
+from shared.providers.text import clean
 
 _ENCODED = re.compile(r"=\?([^?\s]{1,64})\?([bBqQ])\?(.*?)\?=", re.DOTALL)
 _HEX = re.compile(rb"(?:=[0-9A-Fa-f]{2})++")
@@ -72,6 +72,13 @@ def decode(value: str, *, quote: bool = False, enough: int = sys.maxsize) -> str
     return clean("".join(parts))
 
 
+def quoted(text: str) -> str:
+    """A name, in quotes where it holds what means something in an address header."""
+    if _SPECIALS.isdisjoint(text):
+        return text
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
 def _settle(parts: list[str], run: list[_Word], quote: bool) -> int:
     """Append the decoded run of neighbouring words, empty it, and answer how many characters it gave."""
     if not run:
@@ -83,8 +90,8 @@ def _settle(parts: list[str], run: list[_Word], quote: bool) -> int:
         text = "".join([_text(octets, charset) for charset, octets in joined])
     run.clear()
     text = text.replace("\r", " ").replace("\n", " ")
-    if quote and not _SPECIALS.isdisjoint(text) and not (parts and parts[-1].endswith('"')):
-        text = '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    if quote and not (parts and parts[-1].endswith('"')):
+        text = quoted(text)
     parts.append(text)
     return len(text)
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.providers.gmail.text import clean, unfold
-from shared.providers.gmail.words import decode
+from shared.providers.text import clean, unfold
+from shared.providers.words import decode
 
 TABLE = [
     ("plain", "plain"),

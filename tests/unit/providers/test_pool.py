@@ -14,9 +14,9 @@ from urllib3.connectionpool import HTTPConnectionPool
 
 from shared.errors import ProviderUnavailable
 from shared.providers.gmail import GmailProvider
-from shared.providers.gmail.answers import MAX_ANSWER_BYTES
-from shared.providers.gmail.pool import PooledHttp
-from shared.providers.gmail.wire import HeavyAnswer
+from shared.providers.http.answers import MAX_ANSWER_BYTES
+from shared.providers.http.pool import PooledHttp
+from shared.providers.http.wire import HeavyAnswer
 from shared.settings import Settings
 from tests.unit.fakes import FakeClock
 from tests.unit.providers.gmail_playback import NOW, SECRET, access

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import calendar
+from collections.abc import Iterable
 from datetime import datetime
 from email.utils import parsedate_tz
 
+EARLIEST, LATEST = -2_208_988_800.0, 253_402_300_799.0  # the years 1900 to 9999: what everything behind us can print
 _LONGEST = 200
 _ODD = (ArithmeticError, LookupError, TypeError, ValueError)  # the parsers' answers to nonsense vary by Python version
 
@@ -28,3 +30,12 @@ def iso_date(text: str) -> float | None:
         return moment.timestamp() if moment.tzinfo else None
     except _ODD:
         return None
+
+
+def first_date(texts: Iterable[str]) -> float:
+    """The first of some mail dates that everything behind us can print; 0, which is no date at all, where none is one."""
+    for text in texts:
+        seconds = mail_date(text)
+        if seconds is not None and EARLIEST <= seconds <= LATEST:
+            return seconds
+    return 0.0

@@ -1,4 +1,4 @@
-"""The HTTP below Gmail: one client for all threads, a timeout on every call, no token in any error."""
+"""The HTTP below a provider: one client for all threads, a timeout on every call, no token in any error."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import urllib3
 
 from shared.errors import ConfigurationError, ProviderUnavailable, ReauthRequired
 from shared.ports import Clock
-from shared.providers.gmail.answers import MALFORMED, parse, read_failure
-from shared.providers.gmail.failures import Failure
-from shared.providers.gmail.pool import PooledHttp
-from shared.providers.gmail.wire import HeavyAnswer, HttpAnswer, HttpFactory, HttpLike
+from shared.providers.http.answers import MALFORMED, parse, read_failure
+from shared.providers.http.failure import Failure
+from shared.providers.http.pool import PooledHttp
+from shared.providers.http.wire import HeavyAnswer, HttpAnswer, HttpFactory, HttpLike
 
 _BEARER = re.compile(r"[\x21-\x7e]{1,8192}\Z")
 # What urllib3 and what is below it raise when a server cannot be reached or breaks off; ValueError and OverflowError are
@@ -27,12 +27,13 @@ _BROKEN = (
 
 
 class Transport:
-    """Sends requests and reads their answers."""
+    """Sends requests and reads their answers; ``server`` is whom it speaks to, for messages."""
 
-    def __init__(self, clock: Clock, timeout: float, http_factory: HttpFactory | None) -> None:
+    def __init__(self, clock: Clock, timeout: float, http_factory: HttpFactory | None, server: str) -> None:
         if timeout <= 0:
             raise ConfigurationError("PROVIDER_TIMEOUT_SECONDS must be above 0.")
         self._clock = clock
+        self._server = server
         self._http: HttpLike = http_factory() if http_factory is not None else PooledHttp(clock, timeout)
 
     def send(
@@ -48,7 +49,7 @@ class Transport:
             return Failure(http.client.OK, (MALFORMED,))
         except _BROKEN as error:
             # No cause is attached, since the library's messages can quote what was sent.
-            raise ProviderUnavailable(f"Google cannot be reached ({type(error).__name__}).") from None
+            raise ProviderUnavailable(f"{self._server} cannot be reached ({type(error).__name__}).") from None
         status = int(answer.status)
         if 200 <= status < 300:
             return answer, content

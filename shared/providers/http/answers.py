@@ -1,7 +1,8 @@
-"""Read what a Google server answers, without trust: JSON, and its errors in all their shapes.
+"""Read what a provider's server answers, without trust: JSON, and its errors in all their shapes.
 
-Errors come as ``errors[].reason``, ``status``, ``details[].reason`` or OAuth's ``error``; a wait comes as ``Retry-After``
-in seconds or as a date, as ``RetryInfo``, or in words ("Retry after 2026-11-20T14:00:00Z"). Whatever is missing or of
+Google's errors come as ``errors[].reason``, ``status`` or ``details[].reason``, Graph's as ``code`` and ``innerError.code``,
+OAuth's as ``error``, to which Microsoft adds numbers (AADSTS70008); a wait comes as ``Retry-After`` in seconds or as a date,
+as Google's ``RetryInfo``, or in Gmail's words ("Retry after 2026-11-20T14:00:00Z"). Whatever is missing or of
 the wrong type is as good as not said.
 """
 
@@ -14,8 +15,8 @@ from typing import Any
 
 import orjson
 
-from shared.providers.gmail.dates import iso_date, mail_date
-from shared.providers.gmail.failures import Failure
+from shared.providers.dates import iso_date, mail_date
+from shared.providers.http.failure import Failure
 
 MALFORMED = "malformedAnswer"
 """The reason of a success whose body is not the JSON object that was promised."""
@@ -27,7 +28,8 @@ _MAX_ERROR_BYTES = 100_000
 _MAX_ENTRIES = 20
 _MAX_WAIT = 3_600.0  # look again within the hour, whatever a header says
 _BIG_NUMBER = re.compile(rb"[:,\[]\s*+-?[0-9]{19}")
-_REASON = re.compile(r"[A-Za-z_]{1,48}\Z")
+_REASON = re.compile(r"(?:[A-Za-z_]{1,64}|AADSTS[0-9]{4,9})\Z")
+_NUMBERED = re.compile(r"AADSTS[0-9]{4,9}\b")
 _SECONDS = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)s?\Z")
 _RETRY_AFTER = re.compile(r"retry after ([0-9t:.-]{10,40}z?)")
 
@@ -51,7 +53,7 @@ def parse(content: bytes) -> Any:
 
 
 def read_failure(status: int, headers: Mapping[str, str], content: bytes, now: float) -> Failure:
-    """Read what an answer says about itself, in any of Google's shapes. Never raises."""
+    """Read what an answer says about itself, in any of the shapes above. Never raises."""
     body = parse(content) if len(content) <= _MAX_ERROR_BYTES else None
     if isinstance(body, list) and body:  # some batch and streaming front ends wrap the error in a list
         body = body[0]
@@ -62,14 +64,15 @@ def read_failure(status: int, headers: Mapping[str, str], content: bytes, now: f
     message = message[:1_000].lower() if isinstance(message, str) else ""
     return Failure(
         status,
-        tuple(dict.fromkeys(filter(_REASON.match, _reasons(error)))),
+        tuple(dict.fromkeys(filter(_REASON.match, _reasons(error, body)))),
         message,
         _wait(headers, parts.get("details"), message, now),
     )
 
 
-def _reasons(error: object) -> Iterator[str]:
+def _reasons(error: object, body: Mapping[str, Any]) -> Iterator[str]:
     if isinstance(error, str):  # OAuth: {"error": "invalid_grant"}
+        yield from _numbered(body)
         yield error
     if not isinstance(error, Mapping):
         return
@@ -79,9 +82,20 @@ def _reasons(error: object) -> Iterator[str]:
             reason = entry.get("reason") if isinstance(entry, Mapping) else None
             if isinstance(reason, str):
                 yield reason
-    status = error.get("status")
-    if isinstance(status, str):
-        yield status
+    inner = error.get("innerError", error.get("innererror"))
+    for said in (error.get("status"), error.get("code"), inner.get("code") if isinstance(inner, Mapping) else None):
+        if isinstance(said, str):
+            yield said
+
+
+def _numbered(body: Mapping[str, Any]) -> Iterator[str]:
+    """Microsoft's numbers for what is wrong, which say more than OAuth's words."""
+    codes, text = body.get("error_codes"), body.get("error_description")
+    for code in codes[:_MAX_ENTRIES] if isinstance(codes, list) else ():
+        if isinstance(code, int) and not isinstance(code, bool) and abs(code) < 10**9:
+            yield f"AADSTS{code}"
+    if isinstance(text, str):
+        yield from _NUMBERED.findall(text[:1_000])[:_MAX_ENTRIES]
 
 
 def _wait(headers: Mapping[str, str], details: object, message: str, now: float) -> float | None:

@@ -1,4 +1,4 @@
-"""One pool of kept connections to Google's servers for all threads; every answer is bounded in time and in bytes."""
+"""One pool of kept connections to a provider's servers for all threads; every answer is bounded in time and in bytes."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import certifi
 import urllib3
 
 from shared.ports import Clock
-from shared.providers.gmail.answers import MAX_ANSWER_BYTES
-from shared.providers.gmail.wire import HeavyAnswer, HttpAnswer, Reply
+from shared.providers.http.answers import MAX_ANSWER_BYTES
+from shared.providers.http.wire import HeavyAnswer, HttpAnswer, Reply
 
 _KEPT = 32  # connections per server: more threads than that open and close their own
 _PIECE = 65_536
