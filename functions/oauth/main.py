@@ -1,4 +1,4 @@
-"""Consent at Google: `/oauth/google/*`, for people and their browsers."""
+"""Consent at the providers: `/oauth/google/*` and `/oauth/microsoft/*`, for people and their browsers."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ token alone: a mailbox or stream of somebody else is answered like one that does
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
@@ -20,6 +20,7 @@ from shared.http import cursors, errors, fields
 from shared.http.app import create_app, json_answer
 from shared.http.auth import Verifier, caller, require_token
 from shared.identity.users import ensure_user
+from shared.oauth.client import needed
 from shared.ports import Clock, Store
 from shared.settings import Settings
 from shared.vault.grants import Grants
@@ -27,8 +28,6 @@ from shared.vault.grants import Grants
 Listed: TypeAlias = tuple[list[dict[str, Any]], str | None]
 """A page of results and the position behind it, which the API turns into a cursor."""
 
-
-SET_UP = "Set GOOGLE_CLIENT_ID and GOOGLE_REDIRECT_URI to ask people for their consent."
 
 MAX_NAME = 200
 """Characters of a mailbox id or stream; none of ours is longer."""
@@ -95,8 +94,8 @@ class ApiDeps:
     accounts: Accounts
     events: Events
     senders: Senders
-    consents: Callable[[], Consents] | None
-    """Made when first asked for, since it raises ``errors.ConfigurationError``; None where consent is not set up."""
+    consents: Mapping[str, Callable[[], Consents]]
+    """Of each provider where consent is set up; made when first asked for, since it raises ``ConfigurationError``."""
 
 
 def create_api(deps: ApiDeps) -> Flask:
@@ -131,8 +130,11 @@ def _mail_routes(app: Flask, deps: ApiDeps) -> None:
         wanted = fields.body(fields.Connect)
         provider, tokens = fields.provider(wanted.provider), fields.tokens(wanted)
         hint = fields.login_hint(wanted.login_hint)
+        consents = deps.consents.get(provider)
         if wanted.return_to is not None:
-            _consents(deps).check(wanted.return_to)
+            if consents is None:
+                raise ConfigurationError(_set_up(provider))
+            consents().check(wanted.return_to)
         principal = caller()
         ensure_user(deps.store, deps.clock, principal)
         grant_id = None
@@ -142,10 +144,10 @@ def _mail_routes(app: Flask, deps: ApiDeps) -> None:
             deps.grants.put(principal.uid, grant_id, provider, access, refresh, expires_in)
         try:
             deps.accounts.connect(principal.uid, provider, grant_id)
-        except ConsentRequired as needed:
-            if deps.consents is None:
-                raise ConsentRequired(f"{needed.message} {SET_UP}", provider=provider) from None
-            return _consent_required(deps, needed, deps.consents().connect(principal.uid, wanted.return_to, hint))
+        except ConsentRequired as refusal:
+            if consents is None:
+                raise ConsentRequired(f"{refusal.message} {_set_up(provider)}", provider=provider) from None
+            return _consent_required(deps, refusal, consents().connect(principal.uid, wanted.return_to, hint))
         return json_answer({"message": "mail sync started", "provider": provider, "user_id": principal.uid})
 
     @app.post("/mail/disconnect")
@@ -177,10 +179,8 @@ def _mail_routes(app: Flask, deps: ApiDeps) -> None:
         return _page("senders", scope, deps.senders.page(uid, _after(scope), fields.limit()))
 
 
-def _consents(deps: ApiDeps) -> Consents:
-    if deps.consents is None:
-        raise ConfigurationError(SET_UP)
-    return deps.consents()
+def _set_up(provider: str) -> str:
+    return f"Set {needed(provider)} to ask people for their consent."
 
 
 def _consent_required(deps: ApiDeps, needed: ConsentRequired, url: str) -> Response:

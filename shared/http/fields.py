@@ -40,14 +40,14 @@ class Connect(msgspec.Struct, frozen=True):
 
 
 class Start(msgspec.Struct, frozen=True):
-    """``POST /oauth/google/start``."""
+    """``POST /oauth/{provider}/start``."""
 
     return_to: str | None = None
     login_hint: str | None = None
 
 
 class Proof(msgspec.Struct, frozen=True):
-    """``POST /oauth/google/identity``."""
+    """``POST /oauth/{provider}/identity``."""
 
     code: str
     code_verifier: str
@@ -109,7 +109,7 @@ def tokens(connect: Connect) -> tuple[str, str | None, int] | None:
 
 
 def login_hint(text: str | None) -> str | None:
-    """Which account is meant: an e-mail address, or the subject of one; what it is is for Google to judge."""
+    """Which account is meant: an e-mail address, or the subject of one; what it is is for the provider to judge."""
     if text is None or text == "":
         return None
     if len(text) > MAX_HINT_CHARS or not text.isprintable():

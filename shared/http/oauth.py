@@ -1,4 +1,4 @@
-"""The routes of the consent flow: ``/oauth/google/*``, for browsers in HTML and for applications in JSON.
+"""The routes of the consent flow: ``/oauth/{provider}/*``, for browsers in HTML and for applications in JSON.
 
 A browser route answers every error as a page; what it tells is one of our own sentences, never what a provider or a link
 said. The browser is known by a cookie that our page sets before it shows its form, so that the form of a stranger's page
@@ -29,21 +29,25 @@ from shared.oauth.links import Links
 from shared.oauth.stopped import Stopped, Why
 from shared.observability import logs
 from shared.ports import Clock, Store
+from shared.providers.base import PROVIDERS
 from shared.settings import Settings
 
-ROOT = "/oauth/google"
+ROOT = f"/oauth/<any({', '.join(PROVIDERS)}):provider>"
 PUBLIC = frozenset({"consent", "agree", "callback", "signin", "identity"})
 """The endpoints that ask for no access token: a browser has none."""
 
 _CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")
 _OURS = {"same-origin", "none"}
-_View: TypeAlias = Callable[[], Response]
+_MAX_DESCRIPTION = 2_000
+_View: TypeAlias = Callable[[str], Response]
+"""A view of one provider's routes."""
+
 _LOG = logs.named(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class OAuthParts:
-    """The flow, which exists only where it is configured."""
+    """The flow at one provider, which exists only where it is configured."""
 
     client: Client
     links: Links
@@ -53,13 +57,13 @@ class OAuthParts:
 
 @dataclass(frozen=True, slots=True)
 class OAuthDeps:
-    """What the routes need; ``parts`` makes the flow when it is first asked for, and raises ``ConfigurationError``."""
+    """What the routes need; ``parts`` makes a provider's flow when it is first asked for, or raises ``ConfigurationError``."""
 
     settings: Settings
     clock: Clock
     store: Store
     verifier: Verifier
-    parts: Callable[[], OAuthParts]
+    parts: Callable[[str], OAuthParts]
 
 
 def create_oauth(deps: OAuthDeps) -> Flask:
@@ -68,22 +72,22 @@ def create_oauth(deps: OAuthDeps) -> Flask:
     require_token(app, deps.verifier, public=PUBLIC)
 
     @app.post(f"{ROOT}/start")
-    def start() -> Response:
+    def start(provider: str) -> Response:
         wanted = fields.body(fields.Start)
         hint = fields.login_hint(wanted.login_hint)
-        links = deps.parts().links
+        links = deps.parts(provider).links
         links.check(wanted.return_to)
         principal = caller()
         ensure_user(deps.store, deps.clock, principal)
         return json_answer({"consent_url": links.connect(principal.uid, wanted.return_to, hint)})
 
     @app.post(f"{ROOT}/identity")
-    def identity() -> Response:
+    def identity(provider: str) -> Response:
         proof = fields.body(fields.Proof)
-        return json_answer(deps.parts().identities.take(proof.code, proof.code_verifier))
+        return json_answer(deps.parts(provider).identities.take(proof.code, proof.code_verifier))
 
     _own_page(app, deps)
-    _to_and_from_google(app, deps)
+    _to_and_from_the_provider(app, deps)
     return app
 
 
@@ -92,14 +96,14 @@ def _page(deps: OAuthDeps) -> Callable[[_View], _View]:
 
     def decorate(view: _View) -> _View:
         @wraps(view)
-        def shown() -> Response:
+        def shown(provider: str) -> Response:
             try:
                 if request.method == "HEAD":
                     raise MethodNotAllowed(["GET", "POST"])  # what looks at links ahead of people must not use them up
-                return view()
+                return view(provider)
             except Stopped as stopped:
                 _LOG.info("consent_stopped", "A consent came to nothing.", why=stopped.why.value)
-                return pages.stopped(stopped.why, stopped.again, stopped.back, deps.parts().client.scopes)
+                return pages.stopped(deps.parts(provider).client, stopped)
             except Exception as error:
                 said = errors.answer(error, now=deps.clock.now(), version=deps.settings.version)
                 response = pages.failed(said.status_code)
@@ -115,18 +119,18 @@ def _page(deps: OAuthDeps) -> Callable[[_View], _View]:
 def _own_page(app: Flask, deps: OAuthDeps) -> None:
     @app.get(f"{ROOT}/consent")
     @_page(deps)
-    def consent() -> Response:
-        parts = deps.parts()
+    def consent(provider: str) -> Response:
+        parts = deps.parts(provider)
         state, browser = _state(fields.parameter("state")), _browser(parts.client) or Browser.new(deps.clock)
         asked = parts.callback.flow.ask(state, browser)
         hidden = {"state": state, "form": asked.form}
-        response = pages.consent(asked.profile, asked.scopes, parts.client.consent_path, hidden, asked.origins)
+        response = pages.consent(parts.client, asked.profile, hidden, asked.origins)
         return _remember(response, parts.client, browser)
 
     @app.post(f"{ROOT}/consent")
     @_page(deps)
-    def agree() -> Response:
-        parts = deps.parts()
+    def agree(provider: str) -> Response:
+        parts = deps.parts(provider)
         state, form = _state(request.form.get("state")), request.form.get("form", "")
         if request.headers.get("Sec-Fetch-Site", "none") not in _OURS:
             raise Stopped(Why.MALFORMED)
@@ -135,19 +139,22 @@ def _own_page(app: Flask, deps: OAuthDeps) -> None:
         return _remember(_see_other(parts.callback.flow.agree(state, form, browser)), parts.client, browser)
 
 
-def _to_and_from_google(app: Flask, deps: OAuthDeps) -> None:
+def _to_and_from_the_provider(app: Flask, deps: OAuthDeps) -> None:
     @app.get(f"{ROOT}/callback")
     @_page(deps)
-    def callback() -> Response:
-        parts = deps.parts()
-        answer = Answer(*(fields.parameter(name) for name in ("state", "code", "error", "iss")))
+    def callback(provider: str) -> Response:
+        parts = deps.parts(provider)
+        # A description is only searched for a code; it may be as long and as odd as it likes.
+        description = request.args.get("error_description", "")[:_MAX_DESCRIPTION]
+        state, code, error, issuer = (fields.parameter(name) for name in ("state", "code", "error", "iss"))
+        answer = Answer(state, code, error, issuer, description)
         landing = parts.callback.finish(answer, _browser(parts.client))
         return pages.connected(landing.address) if landing.location is None else _see_other(landing.location)
 
     @app.get(f"{ROOT}/signin")
     @_page(deps)
-    def signin() -> Response:
-        parts = deps.parts()
+    def signin(provider: str) -> Response:
+        parts = deps.parts(provider)
         return_to, challenge = fields.parameter("return_to"), fields.parameter("code_challenge")
         if return_to is None or challenge is None or fields.parameter("code_challenge_method") not in (None, "S256"):
             raise InvalidRequest("return_to and an S256 code_challenge are required.")
@@ -170,7 +177,7 @@ def _browser(client: Client) -> Browser | None:
 
 
 def _remember(response: Response, client: Client, browser: Browser) -> Response:
-    """Give the browser its cookie. Lax, because it has to come along when Google sends the person back."""
+    """Give the browser its cookie. Lax, because it has to come along when the provider sends the person back."""
     response.set_cookie(client.cookie, browser.cookie, secure=client.secure, httponly=True, samesite="Lax")
     return response
 

@@ -15,7 +15,8 @@ from collections.abc import Sequence
 
 from flask import Response
 
-from shared.oauth.stopped import Why
+from shared.oauth.client import Client
+from shared.oauth.stopped import Stopped, Why
 from shared.ports import Data
 
 MAX_TEXT_CHARS = 120
@@ -36,16 +37,22 @@ _SCOPES = {
     f"{_AUTH}gmail.metadata": "Read the headers and labels of your mail, not its text.",
     f"{_AUTH}gmail.modify": "Read your mail, change its labels, write and send mail. It cannot delete mail for good.",
     "https://mail.google.com/": "Everything that you can do with your mail yourself.",
+    "Mail.Read": "Read your mail and its folders. Brainstem cannot change, send or delete anything.",
+    "Mail.ReadBasic": "Read who your mail is from and to, its subjects and folders, not its text.",
+    "Mail.ReadWrite": "Read, change and delete your mail. It cannot send any.",
 }
 _BOXES = {
     f"{_AUTH}gmail.readonly": "View your email messages and settings",
     f"{_AUTH}gmail.metadata": "View your email message metadata such as labels and headers, but not the email body",
     f"{_AUTH}gmail.modify": "Read, compose, and send emails from your Gmail account",
     "https://mail.google.com/": "Read, compose, send, and permanently delete all your email from Gmail",
+    "Mail.Read": "Read your mail",
+    "Mail.ReadBasic": "Read your basic mail",
+    "Mail.ReadWrite": "Read and write access to your mail",
 }
-"""What Google's page calls a scope, in English."""
+"""What the provider's page calls a scope, in English."""
 
-_STOPPED: dict[Why, tuple[int, str, str]] = {
+_STOPPED: dict[Why, tuple[int, str, str]] = {  # {0} is the provider
     Why.UNKNOWN: (
         400,
         "This link no longer works",
@@ -65,7 +72,7 @@ _STOPPED: dict[Why, tuple[int, str, str]] = {
     ),
     Why.OTHER_ISSUER: (
         400,
-        "This answer does not come from Google",
+        "This answer does not come from {0}",
         "For your safety it was not used, and nothing was changed. Please start again.",
     ),
     Why.DENIED: (
@@ -76,31 +83,37 @@ _STOPPED: dict[Why, tuple[int, str, str]] = {
     Why.BLOCKED: (
         403,
         "Your organisation does not allow this",
-        "Nothing was connected. The administrator of your Google account has to allow this application first.",
+        "Nothing was connected. The administrator of your {0} account has to allow this application first.",
+    ),
+    Why.UNAPPROVED: (
+        403,
+        "An administrator has to approve this first",
+        "Nothing was connected. Your organisation does not let its members decide on this alone: "
+        "please ask an administrator of your {0} account to approve this application, then start again.",
     ),
     Why.UNTICKED: (
         403,
         "One box was left empty",
-        "Nothing was connected, because your mail cannot be read without it. Please start again and tick on Google's page:",
+        "Nothing was connected, because your mail cannot be read without it. Please start again and tick on {0}'s page:",
     ),
     Why.SPENT: (
         400,
-        "Google's answer is no longer good",
+        "{0}'s answer is no longer good",
         "The link was used already, or it is too old. Nothing was connected. Please start again.",
     ),
     Why.UNPROVEN: (
         502,
-        "Google's answer could not be verified",
+        "{0}'s answer could not be verified",
         "For your safety it was not used, and nothing was connected. Please start again.",
     ),
     Why.FLEETING: (
         502,
-        "Google gave no lasting access",
+        "{0} gave no lasting access",
         "Nothing was connected, because it would stop within the hour. Please start again.",
     ),
     Why.REFUSED: (
         502,
-        "Google did not accept our request",
+        "{0} did not accept our request",
         "Nothing was connected. Starting again may help; if it does not, whoever runs this site has to look at it.",
     ),
     Why.UNAVAILABLE: (503, "This cannot be finished right now", "Nothing was lost. Please try again in a minute."),
@@ -113,20 +126,19 @@ _FAILED = {
 }
 
 
-def consent(
-    profile: Data, scopes: Sequence[str], action: str, hidden: dict[str, str], origins: Sequence[str]
-) -> Response:
-    """The question before Google is asked: whose account a mailbox is about to be connected to, and what will be read."""
+def consent(client: Client, profile: Data, hidden: dict[str, str], origins: Sequence[str]) -> Response:
+    """The question before the provider is asked: whose account a mailbox is about to be connected to, and what will be read."""
     rows = [("Name", profile.get("name")), ("E-mail", profile.get("email")), ("Account", profile.get("uid"))]
     who = "".join(f"<dt>{label}</dt><dd>{_text(value)}</dd>" for label, value in rows if value)
-    what = "".join(f"<li>{_SCOPES.get(scope) or _text(scope)}</li>" for scope in scopes)
+    what = "".join(f"<li>{_SCOPES.get(scope) or _text(scope)}</li>" for scope in client.scopes)
+    title, action = client.provider.title, _value(client.consent_path)
     fields = "".join(f'<input type="hidden" name="{_value(k)}" value="{_value(v)}">' for k, v in hidden.items())
     body = (
-        f"<p>You are about to connect a Google mailbox to this Brainstem account:</p><dl>{who}</dl>"
+        f"<p>You are about to connect a {title} mailbox to this Brainstem account:</p><dl>{who}</dl>"
         "<p><strong>Is this your account?</strong> If somebody sent you this link, or you do not know the account, "
         "close this page: whoever owns the account could read your mail.</p>"
-        f"<p>What Google will ask you to allow:</p><ul>{what}<li>See your name and e-mail address.</li></ul>"
-        f'<form method="post" action="{_value(action)}">{fields}<button type="submit">Continue to Google</button></form>'
+        f"<p>What {title} will ask you to allow:</p><ul>{what}<li>See your name and e-mail address.</li></ul>"
+        f'<form method="post" action="{action}">{fields}<button type="submit">Continue to {title}</button></form>'
     )
     return _page(200, "Connect a mailbox", body, f"'self' {' '.join(origins)}")
 
@@ -139,13 +151,14 @@ def connected(address: str | None) -> Response:
     )
 
 
-def stopped(why: Why, again: str | None, back: str | None, scopes: Sequence[str]) -> Response:
+def stopped(client: Client, end: Stopped) -> Response:
     """The end of a consent that came to nothing."""
-    status, title, sentence = _STOPPED[why]
+    status, *texts = _STOPPED[end.why]
+    title, sentence = (text.format(client.provider.title) for text in texts)
     body = f"<p>{sentence}</p>"
-    if why is Why.UNTICKED:
-        body += "<ul>" + "".join(f"<li>{_BOXES.get(scope) or _text(scope)}</li>" for scope in scopes) + "</ul>"
-    return _page(status, title, body + _links(again, back))
+    if end.why is Why.UNTICKED:
+        body += "<ul>" + "".join(f"<li>{_BOXES.get(scope) or _text(scope)}</li>" for scope in client.scopes) + "</ul>"
+    return _page(status, title, body + _links(end.again, end.back))
 
 
 def failed(status: int) -> Response:

@@ -26,12 +26,13 @@ def create_trigger(settings: Settings, clock: Clock, actions: Mapping[str, Calla
     @app.post("/<path:path>")
     def trigger(path: str) -> Response:
         action = actions.get(path.rpartition("/")[2]) or actions[""]
-        return json_answer(action(_body()))
+        return json_answer(action(json_body()))
 
     return app
 
 
-def _body() -> Any:
+def json_body() -> Any:
+    """The JSON of the request's body, None where it has none. Raises ``InvalidRequest``."""
     raw = request.get_data()
     if not raw:
         return None

@@ -38,10 +38,11 @@ _LOG = logs.named(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A public key, and the only algorithm that it may be used with ('' where it does not say)."""
+    """A public key, and the only algorithm and issuer that it may be used with ('' where it does not say)."""
 
     public: Any
     algorithm: str = ""
+    issuer: str = ""
 
 
 class Keys(Protocol):
@@ -144,13 +145,13 @@ def _usable(published: list[Any]) -> dict[str, Key]:
     for entry in published[:MAX_KEYS]:
         if not isinstance(entry, dict) or entry.get("kty") not in ("RSA", "EC", "OKP"):
             continue
-        kid, algorithm = entry.get("kid", ""), entry.get("alg", "")
-        if entry.get("use", "sig") != "sig" or not isinstance(kid, str) or not isinstance(algorithm, str):
+        kid, algorithm, issuer = (entry.get(name, "") for name in ("kid", "alg", "issuer"))
+        if entry.get("use", "sig") != "sig" or not all(isinstance(text, str) for text in (kid, algorithm, issuer)):
             continue
         try:
             # With ``d`` PyJWT would build a private key; a verifier has no use for one.
             public = jwt.PyJWK({name: value for name, value in entry.items() if name != "d"})
         except (jwt.PyJWTError, ValueError, TypeError, KeyError, AttributeError, UnsupportedAlgorithm):
             continue
-        keys.setdefault(kid, Key(public.key, algorithm))
+        keys.setdefault(kid, Key(public.key, algorithm, issuer))
     return keys

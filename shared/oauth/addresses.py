@@ -13,7 +13,6 @@ from urllib.parse import parse_qsl, unquote, urlencode
 
 from shared.errors import ConfigurationError, InvalidRequest
 
-CALLBACK = "/oauth/google/callback"
 ANSWERS = frozenset({"status", "error", "code"})
 """What we add to the query of a page that we return to; it may not have any of them before."""
 
@@ -89,11 +88,11 @@ def answered(url: str, **answer: str) -> str:
     return f"{url}{'&' if '?' in url else '?'}{urlencode(answer)}"
 
 
-def redirect_uri(url: str) -> Address:
-    """Our own redirect URI. Raises ``ConfigurationError``."""
-    address = Address.parse(url)
-    if address is None or address.query or not address.path.endswith(CALLBACK):
-        raise ConfigurationError(f"GOOGLE_REDIRECT_URI must be an https URL (http on localhost) ending in {CALLBACK}.")
+def redirect_uri(url: str, provider: str, setting: str) -> Address:
+    """Our own redirect URI at a provider, as a setting names it. Raises ``ConfigurationError``."""
+    address, callback = Address.parse(url), f"/oauth/{provider}/callback"
+    if address is None or address.query or not address.path.endswith(callback):
+        raise ConfigurationError(f"{setting} must be an https URL (http on localhost) ending in {callback}.")
     return address
 
 

@@ -47,7 +47,7 @@ class Browser:
         return self._derived("verifier", state)
 
     def challenge(self, state: str) -> str:
-        """What Google sees of the verifier (S256)."""
+        """What the provider sees of the verifier (S256)."""
         return challenge(self.verifier(state))
 
     def nonce(self, state: str) -> str:

@@ -1,20 +1,27 @@
-"""Our OAuth client at Google, as the settings describe it."""
+"""Our OAuth client at a provider, as the settings describe it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from shared.errors import ConfigurationError
+from shared.oauth import microsoft
 from shared.oauth.addresses import Address, ReturnPages, redirect_uri
+from shared.oauth.google import Google
+from shared.oauth.microsoft import Microsoft
+from shared.oauth.provider import IDENTITY_SCOPES, Provider
+from shared.providers.base import PROVIDERS
 from shared.settings import Settings
 
-IDENTITY_SCOPES = ("openid", "email", "profile")
+_ANYWAY = {*IDENTITY_SCOPES, *microsoft.CONNECTING}
+"""Who it is is asked for anyway, and is granted under other names."""
 
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """``scopes`` are those that connecting a mailbox needs; ``redirect_uri`` is spelt as it is registered at Google."""
+    """``scopes`` are those that connecting a mailbox needs; ``redirect_uri`` is spelt as it is registered at the provider."""
 
+    provider: Provider
     client_id: str
     redirect_uri: str
     scopes: tuple[str, ...]
@@ -22,20 +29,19 @@ class Client:
     address: Address
 
     @classmethod
-    def of(cls, settings: Settings) -> Client:
-        """Read the settings. Raises ``ConfigurationError`` in one clear sentence."""
-        if not is_configured(settings):
-            raise ConfigurationError("Set GOOGLE_CLIENT_ID and GOOGLE_REDIRECT_URI.")
-        # Google's own lists of scopes are separated by spaces; ours may be too. Who it is is asked for anyway, and is
-        # granted under other names.
-        scopes = tuple(
-            scope for entry in settings.google_scopes for scope in entry.split() if scope not in IDENTITY_SCOPES
-        )
+    def of(cls, settings: Settings, provider: str) -> Client:
+        """Read the settings of a provider. Raises ``ConfigurationError`` in one clear sentence."""
+        if not is_configured(settings, provider):
+            raise ConfigurationError(f"Set {needed(provider)}.")
+        client_id, uri, named = _registered(settings, provider)
+        # A provider's own lists of scopes are separated by spaces; ours may be too.
+        scopes = tuple(scope for entry in named for scope in entry.split() if scope not in _ANYWAY)
+        setting = PROVIDERS[provider]
         if not scopes:
-            raise ConfigurationError("GOOGLE_SCOPES must name at least one scope of the mailbox.")
-        address = redirect_uri(settings.google_redirect_uri)
+            raise ConfigurationError(f"{setting}_SCOPES must name at least one scope of the mailbox.")
+        address = redirect_uri(uri, provider, f"{setting}_REDIRECT_URI")
         pages = ReturnPages.of(settings.oauth_return_urls)
-        return cls(settings.google_client_id, settings.google_redirect_uri, scopes, pages, address)
+        return cls(_provider(settings, provider), client_id, uri, scopes, pages, address)
 
     @property
     def secure(self) -> bool:
@@ -61,6 +67,23 @@ class Client:
         return f"{self.address.origin}{self.consent_path}?state={state}"
 
 
-def is_configured(settings: Settings) -> bool:
+def is_configured(settings: Settings, provider: str) -> bool:
     """Whether consent can be asked for at all."""
-    return bool(settings.google_client_id and settings.google_redirect_uri)
+    client_id, uri, _ = _registered(settings, provider)
+    return bool(client_id and uri)
+
+
+def needed(provider: str) -> str:
+    """The settings without which nobody can be asked for consent."""
+    return f"{PROVIDERS[provider]}_CLIENT_ID and {PROVIDERS[provider]}_REDIRECT_URI"
+
+
+def _registered(settings: Settings, provider: str) -> tuple[str, str, tuple[str, ...]]:
+    """Client id, redirect URI and scopes."""
+    if provider == "microsoft":
+        return settings.microsoft_client_id, settings.microsoft_redirect_uri, settings.microsoft_scopes
+    return settings.google_client_id, settings.google_redirect_uri, settings.google_scopes
+
+
+def _provider(settings: Settings, provider: str) -> Provider:
+    return Microsoft(settings.microsoft_tenant) if provider == "microsoft" else Google()

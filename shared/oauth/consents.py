@@ -1,4 +1,4 @@
-"""Consents under way: one single-use document each, known by its ``state``, bound to one browser before Google is asked."""
+"""Consents under way: one single-use document each, known by its ``state``, bound to a browser before the provider is asked."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Purpose(StrEnum):
 
 
 class Prompt(StrEnum):
-    """What Google shows even where it need not: the full consent, which brings a refresh token, or the choice of account."""
+    """What the provider shows even where it need not: the full consent, or the choice of account."""
 
     CONSENT = "consent"
     SELECT_ACCOUNT = "select_account"
@@ -53,17 +53,18 @@ class Consent:
 
 @dataclass(frozen=True, slots=True)
 class Consents:
-    """The consents of everybody."""
+    """The consents of everybody at one provider; a state of another's is unknown here."""
 
     tickets: Tickets
+    provider: str
 
     def open(self, consent: Consent) -> str:
         """Write a new one down; answers its state. Raises ``Retry``."""
-        return self.tickets.issue(KIND, msgspec.to_builtins(consent), LIFETIME)
+        return self.tickets.issue(self._kind, msgspec.to_builtins(consent), LIFETIME)
 
     def find(self, state: str) -> tuple[Consent, Doc]:
         """The consent of a state. Raises ``Stopped`` when it is unknown, used or too old."""
-        doc = self.tickets.find(KIND, state)
+        doc = self.tickets.find(self._kind, state)
         if doc is None:
             raise Stopped(Why.UNKNOWN)
         return _read(doc), doc
@@ -88,6 +89,10 @@ class Consents:
         """Use a consent up. Raises ``Stopped`` for everybody but one, ``Retry``."""
         if not self.tickets.spend(doc):
             raise Stopped(Why.UNKNOWN)
+
+    @property
+    def _kind(self) -> str:
+        return f"{KIND}:{self.provider}"
 
 
 def _read(doc: Doc) -> Consent:

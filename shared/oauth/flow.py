@@ -1,12 +1,12 @@
-"""The way to Google: our own page first, then the browser is bound to the consent and sent on.
+"""The way to the provider: our own page first, then the browser is bound to the consent and sent on.
 
 ::
 
-    link (state) --> our page: whose Brainstem account, what will be read      GET  /oauth/google/consent
-                 --> the person agrees: the browser is bound                   POST /oauth/google/consent
-                 --> Google's pages --> the callback (``callback.py``)         GET  /oauth/google/callback
+    link (state) --> our page: whose Brainstem account, what will be read      GET  /oauth/{provider}/consent
+                 --> the person agrees: the browser is bound                   POST /oauth/{provider}/consent
+                 --> the provider's pages --> the callback (``callback.py``)   GET  /oauth/{provider}/callback
 
-The page is there because a link can be sent to anybody: without it a victim who is signed in at Google would, with one
+The page is there because a link can be sent to anybody: without it a victim who is signed in at the provider would, with one
 click on a stranger's link, connect the own mailbox to the stranger's account. For the same reason the form counts only if
 our page was shown in the same browser: a stranger knows the state of the own link, but not the victim's cookie.
 """
@@ -20,30 +20,29 @@ from urllib.parse import urlencode, urlsplit
 from shared import refs
 from shared.oauth.addresses import Address
 from shared.oauth.browser import Browser
-from shared.oauth.client import IDENTITY_SCOPES, Client
+from shared.oauth.client import Client
 from shared.oauth.consents import Consent, Consents, Prompt, Purpose
-from shared.oauth.google import Google
+from shared.oauth.provider import Endpoints
 from shared.oauth.stopped import Stopped, Why
 from shared.ports import Data, Store
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What our page shows: the user's profile, the scopes, the proof for the form, and the origins it may lead to."""
+    """What our page shows: the user's profile, the proof for the form, and the origins it may lead to."""
 
     profile: Data
-    scopes: tuple[str, ...]
     form: str
     origins: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """From a link to Google's pages."""
+    """From a link to the provider's pages."""
 
     client: Client
     consents: Consents
-    google: Google
+    endpoints: Endpoints
     store: Store
 
     def ask(self, state: str, browser: Browser) -> Asked:
@@ -52,25 +51,26 @@ class Flow:
         if consent.browser is not None and not browser.is_the_one(consent.browser):
             raise Stopped(Why.OTHER_BROWSER)
         profile = self.profile(consent)
-        origins = [_origin(self.google.authorization_endpoint())]
+        endpoint = self.endpoints.authorization_endpoint()
+        origins = [_origin(endpoint), *self.client.provider.origins(endpoint)]
         page = Address.parse(consent.return_to) if consent.return_to is not None else None
         if page is not None:
             origins.append(page.origin)
-        return Asked(profile, self.client.scopes, browser.form(state), tuple(dict.fromkeys(origins)))
+        return Asked(profile, browser.form(state), tuple(dict.fromkeys(origins)))
 
     def agree(self, state: str, form: str, browser: Browser) -> str:
-        """Bind the browser; answers where at Google it goes on. Raises ``Stopped``, ``Retry``, provider errors."""
+        """Bind the browser; answers where at the provider it goes on. Raises ``Stopped``, ``Retry``, provider errors."""
         if not hmac.compare_digest(form.encode("utf-8", "replace"), browser.form(state).encode()):
             raise Stopped(Why.MALFORMED, again=self.client.consent_url(state) if self._is_open(state) else None)
         consent, _ = self.consents.find(state)
         self.profile(consent)
-        endpoint = self.google.authorization_endpoint()
+        endpoint = self.endpoints.authorization_endpoint()
         return authorization_url(endpoint, self.client, self.consents.bind(state, browser), state, browser)
 
     def signin(self, return_to: str, challenge: str, login_hint: str | None, browser: Browser) -> str:
-        """Begin to sign somebody in; answers where at Google it goes on. Raises ``InvalidRequest``, provider errors."""
+        """Begin to sign somebody in; answers where at the provider it goes on. Raises ``InvalidRequest``, provider errors."""
         self.client.pages.check(return_to)
-        endpoint = self.google.authorization_endpoint()
+        endpoint = self.endpoints.authorization_endpoint()
         consent = Consent(
             Purpose.SIGNIN,
             Prompt.SELECT_ACCOUNT,
@@ -99,22 +99,18 @@ class Flow:
 
 
 def authorization_url(endpoint: str, client: Client, consent: Consent, state: str, browser: Browser) -> str:
-    """Google's page for a consent (guide: OAuth 2.0 for web server applications)."""
-    connecting = consent.purpose is Purpose.CONNECT
+    """The provider's page for a consent (OpenID Connect Core, 3.1.2.1; RFC 7636, 4.3)."""
     asked = {
         "response_type": "code",
         "client_id": client.client_id,
         "redirect_uri": client.redirect_uri,
-        "scope": " ".join((*IDENTITY_SCOPES, *(client.scopes if connecting else ()))),
+        **client.provider.asked(client.scopes, consent.purpose is Purpose.CONNECT),
         "state": state,
         "nonce": browser.nonce(state),
         "code_challenge": browser.challenge(state),
         "code_challenge_method": "S256",
         "prompt": consent.prompt.value,
     }
-    if connecting:
-        # A refresh token, and no scope lost that an earlier consent gave (docs/gmail.md, 13).
-        asked |= {"access_type": "offline", "include_granted_scopes": "true"}
     if consent.login_hint is not None:
         asked["login_hint"] = consent.login_hint
     return f"{endpoint}{'&' if '?' in endpoint else '?'}{urlencode(asked, errors='replace')}"

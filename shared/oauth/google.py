@@ -1,110 +1,82 @@
-"""Google as the consent flow needs it: its endpoints as a port, and its id_token checked (OpenID Connect Core, 3.1.3.7)."""
+"""Google as the consent flow meets it (docs/gmail.md, 12 to 14)."""
 
 from __future__ import annotations
 
-import hmac
 import re
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from shared.errors import Unauthorized
 from shared.identity.keys import Keys
 from shared.identity.tokens import verified_claims
-from shared.ports import Clock
+from shared.oauth.provider import IDENTITY_SCOPES, Identity, claim_text
+from shared.oauth.stopped import Why
 
-PROVIDER = "google"
 ALGORITHMS = ("RS256",)
 """What Google signs with (docs/gmail.md, 14)."""
-
-MAX_TOKEN_CHARS = 16_384
-MAX_TEXT_CHARS = 320
 
 _SUBJECT = re.compile(r"[A-Za-z0-9_-]{1,255}")
 """Google's are decimal; whatever fits is safe in a document path."""
 
-
-@dataclass(frozen=True, slots=True)
-class Granted:
-    """What the token endpoint answered for a code; ``scopes`` is None where it does not say, which means: as asked."""
-
-    access: str = field(repr=False)
-    refresh: str | None = field(repr=False)
-    expires_at: float
-    scopes: tuple[str, ...] | None
-    id_token: str = field(repr=False)
-
-
-class Google(Protocol):
-    """Google's endpoints.
-
-    All calls raise ``ProviderUnavailable``, ``RateLimited``, ``ProviderRefused`` and ``ConfigurationError``.
-    """
-
-    def issuer(self) -> str:
-        """The ``iss`` of its tokens."""
-
-    def authorization_endpoint(self) -> str:
-        """Where people consent."""
-
-    def keys(self) -> dict[str, Any]:
-        """The JWKS that its tokens are signed with."""
-
-    def exchange(self, code: str, verifier: str, redirect_uri: str) -> Granted:
-        """Trade a code. Raises ``ReauthRequired`` when the code is not, or no longer, good."""
+_WHY = {
+    "access_denied": Why.DENIED,
+    "admin_policy_enforced": Why.BLOCKED,
+    "org_internal": Why.BLOCKED,
+    "server_error": Why.UNAVAILABLE,
+    "temporarily_unavailable": Why.UNAVAILABLE,
+}
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
-    """Who somebody is at the provider: ``subject`` never changes, ``email`` may, and counts only if ``email_verified``."""
+class Google:
+    """Google's own way."""
 
-    subject: str
-    email: str | None
-    email_verified: bool
-    name: str | None
+    name: str = "google"
+    title: str = "Google"
+    lasting_at_full_consent_only: bool = True
 
-    @property
-    def address(self) -> str | None:
-        """The e-mail address if the provider vouches for it, in lower case."""
-        return self.email.lower() if self.email is not None and self.email_verified else None
+    def asked(self, scopes: Sequence[str], connecting: bool) -> dict[str, str]:
+        """A refresh token, and no scope lost that an earlier consent gave (docs/gmail.md, 13)."""
+        if not connecting:
+            return {"scope": " ".join(IDENTITY_SCOPES)}
+        return {
+            "scope": " ".join((*IDENTITY_SCOPES, *scopes)),
+            "access_type": "offline",
+            "include_granted_scopes": "true",
+        }
 
+    def covers(self, granted: Sequence[str], asked: Sequence[str]) -> bool:
+        """People can untick single boxes."""
+        return set(asked) <= set(granted)
 
-@dataclass(frozen=True, slots=True)
-class IdTokens:
-    """Checks id_tokens that are meant for our client."""
+    def origins(self, endpoint: str) -> tuple[str, ...]:  # noqa: ARG002 - the Protocol's signature
+        """Google stays where it is."""
+        return ()
 
-    keys: Keys
-    clock: Clock
-    client_id: str
+    def is_issuer(self, said: str, issuer: str) -> bool:
+        """Whether this is how the issuer names itself."""
+        return said in issuers(issuer)
 
-    def identity(self, id_token: str, issuer: str, nonce: str) -> Identity:
-        """Who the token speaks of. Raises ``Unauthorized``, ``Retry`` when the keys cannot be read."""
-        if not id_token.isascii() or len(id_token) > MAX_TOKEN_CHARS:
-            raise Unauthorized("The id_token is not one.")
-        claims = verified_claims(id_token, self.keys, ALGORITHMS, issuers(issuer), self.client_id, self.clock.now())
-        audience, party = claims["aud"], claims.get("azp")
-        several = isinstance(audience, list) and len(audience) > 1
-        if (several and party is None) or (party is not None and party != self.client_id):
-            raise Unauthorized("The id_token was made for another client.")
-        if claims.get("iat") is None:
-            raise Unauthorized("The id_token does not say when it was made.")
-        said = claims.get("nonce")
-        if not isinstance(said, str) or not hmac.compare_digest(said.encode("utf-8", "replace"), nonce.encode()):
-            raise Unauthorized("The id_token belongs to another flow.")
+    def why(self, error: str, description: str) -> tuple[Why, str]:  # noqa: ARG002 - the Protocol's signature
+        """The error says it all."""
+        return _WHY.get(error, Why.REFUSED), ""
+
+    def verified(self, id_token: str, keys: Keys, issuer: str, audience: str, now: float) -> dict[str, Any]:
+        """The claims, once they are sure."""
+        return verified_claims(id_token, keys, ALGORITHMS, issuers(issuer), audience, now)
+
+    def identity(self, claims: Mapping[str, Any]) -> Identity:
+        """The account's number, and an address that Google vouches for or not."""
         subject = claims.get("sub")
         if not isinstance(subject, str) or not _SUBJECT.fullmatch(subject):
             raise Unauthorized("The id_token names no usable subject.")
-        email = _text(claims.get("email"))
+        email = claim_text(claims.get("email"))
         # Google has sent the flag as a string as well.
         verified = email is not None and claims.get("email_verified") in (True, "true")
-        return Identity(subject, email, verified, _text(claims.get("name")))
+        return Identity(subject, email, verified, claim_text(claims.get("name")))
 
 
 def issuers(issuer: str) -> tuple[str, ...]:
     """The forms in which an issuer names itself: Google leaves out the scheme at times (docs/gmail.md, 14)."""
     return (issuer, issuer.removeprefix("https://"))
-
-
-def _text(value: object) -> str | None:
-    if not isinstance(value, str) or not value or len(value) > MAX_TEXT_CHARS:
-        return None
-    return value.encode("utf-8", "replace").decode().replace("\0", "")

@@ -9,7 +9,6 @@ from typing import Protocol
 from shared import refs
 from shared.oauth.client import Client
 from shared.oauth.consents import Consent, Consents, Prompt, Purpose
-from shared.oauth.google import PROVIDER
 from shared.ports import Store
 from shared.vault.grants import ACTIVE
 
@@ -44,13 +43,23 @@ class Links:
     def connect(self, uid: str, return_to: str | None = None, login_hint: str | None = None) -> str:
         """The link to our page for a fresh consent to a mailbox. Raises ``InvalidRequest``, ``Retry``."""
         self.check(return_to)
-        address = None if login_hint is None else login_hint.lower()
-        held = refreshable(self.store, uid, self.accounts.grant_ids(uid, PROVIDER, address))
-        prompt = Prompt.SELECT_ACCOUNT if held else Prompt.CONSENT
+        prompt = Prompt.CONSENT if self._needs_full_consent(uid, login_hint) else Prompt.SELECT_ACCOUNT
         return self.client.consent_url(self.consents.open(Consent(Purpose.CONNECT, prompt, uid, return_to, login_hint)))
+
+    def _needs_full_consent(self, uid: str, login_hint: str | None) -> bool:
+        """Whether a refresh token has yet to come, and would not come with less.
+
+        A full consent is not asked for without need: where an administrator has consented for everybody, people may not be
+        able to.
+        """
+        provider = self.client.provider
+        if not provider.lasting_at_full_consent_only:
+            return False
+        address = None if login_hint is None else login_hint.lower()
+        return not refreshable(self.store, uid, self.accounts.grant_ids(uid, provider.name, address))
 
 
 def refreshable(store: Store, uid: str, grant_ids: Iterable[str]) -> bool:
-    """Whether one of these grants is alive and has a refresh token, which Google hands out at a full consent only."""
+    """Whether one of these grants is alive and has a refresh token."""
     rows = store.get([refs.grant(uid, grant_id) for grant_id in dict.fromkeys(grant_ids)])
     return any(row.data["status"] == ACTIVE and row.data["sealed"]["refresh"] is not None for row in rows.values())

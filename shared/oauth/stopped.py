@@ -17,6 +17,7 @@ class Why(StrEnum):
     OTHER_ISSUER = "other_issuer"
     DENIED = "denied"
     BLOCKED = "blocked"  # by the person's organisation
+    UNAPPROVED = "unapproved"  # an administrator has to consent first
     UNTICKED = "unticked"  # a scope that was asked for was not granted
     SPENT = "spent"  # the provider does not accept the code
     UNPROVEN = "unproven"  # the id_token is not right

@@ -9,8 +9,9 @@
 
 The claim is taken before the call, so that many steps make one call; its deadline lets another take over from a holder
 that died. ``version`` counts token sets: whoever finds another one after his own call, by a reconnect or by a faster
-refresh, uses the row instead of his answer, and a refused refresh token kills the grant only if it is still the current
-one. A dead grant comes back by ``put`` alone.
+refresh, uses the row instead of his answer. A refused refresh token kills the grant only if it is still the current one
+and nobody can hold its successor: not while another has the claim, and not where the claim was taken over from somebody
+who never reported back, until that one has had as long again to do so. A dead grant comes back by ``put`` alone.
 
 Over 300 lines: everything that writes a grant guards the same few fields, and has to be read together.
 """
@@ -148,7 +149,7 @@ class Grants:
             held = self._claim(row)
             if held is None:
                 continue
-            fresh = self._call(refresh, old, held)
+            fresh = self._call(refresh, old, held, taken_over=row.data["claim"] != "")
             if fresh is not None and self._save(uid, held, fresh):
                 return fresh.access
         raise Busy("The grant is being written too often; try again.", retry_after=2)
@@ -216,13 +217,19 @@ class Grants:
             return found if found is not None and found.data["claim"] == claim["claim"] else None
         return Doc(row.ref, {**row.data, **claim}, version or "")
 
-    def _call(self, refresh: Callable[[str], Tokens], old: str, held: Doc) -> Tokens | None:
-        """Ask the provider; None if it refused a token that is no longer the grant's."""
+    def _call(self, refresh: Callable[[str], Tokens], old: str, held: Doc, *, taken_over: bool) -> Tokens | None:
+        """Ask the provider; None if it refused a token that may have, or has, a successor."""
+
+        def refused(row: Doc) -> Data | None:
+            if not _same(row, held) or row.data["claim"] != held.data["claim"]:
+                return None
+            return self._waiting(row) if taken_over else self._dead(row)
+
         try:
             return refresh(old)
         except ReauthRequired:
-            row = amend(self.store, held.ref, lambda row: self._dead(row) if _same(row, held) else None)
-            if row is not None and not _same(row, held):
+            row = amend(self.store, held.ref, refused)
+            if row is not None and row.data["status"] == ACTIVE:
                 return None
             _LOG.warning("grant_dead", "The provider no longer accepts the grant.", provider=held.data["provider"])
             raise
@@ -283,6 +290,14 @@ class Grants:
                 known = None
                 continue
             return row is not None and row.data["sealed"]["access"] == sealed["access"]
+
+    def _waiting(self, row: Doc) -> Data:
+        """Nobody's claim: whoever had it before the last may yet save what the refused token was traded for."""
+        return {
+            "refreshing_until": self.clock.now() + CLAIM_SECONDS,
+            "claim": "",
+            "rev": row.data["rev"] + 1,
+        }
 
     def _dead(self, row: Doc) -> Data:
         return {

@@ -90,13 +90,13 @@ class Strict(MemoryProvider):
         self._admit(access)
         return super().fetch(access, ids, threads)
 
-    def changes(self, access: Access, cursor: str) -> Page:
+    def changes(self, access: Access, cursor: str, folder: str = "") -> Page:
         self._admit(access)
-        return super().changes(access, cursor)
+        return super().changes(access, cursor, folder)
 
-    def open_channel(self, access: Access) -> Channel | None:
+    def open_channel(self, access: Access, current: str, secret: str) -> Channel | None:
         self._admit(access)
-        return super().open_channel(access)
+        return super().open_channel(access, current, secret)
 
     def close_channel(self, access: Access, channel: Channel) -> None:
         self._admit(access)
@@ -583,7 +583,7 @@ def _claims_for_ever(patch: pytest.MonkeyPatch) -> None:
 
 
 def _believed_at_once(patch: pytest.MonkeyPatch) -> None:
-    def call(self: Grants, refresh: Any, old: str, held: Any) -> Any:
+    def call(self: Grants, refresh: Any, old: str, held: Any, **_: Any) -> Any:
         try:
             return refresh(old)
         except ReauthRequired:

@@ -129,7 +129,7 @@ class ApiWorld:
                 self.accounts,
                 self.events,
                 self.senders,
-                (lambda: self.consents) if consents else None,
+                {"google": lambda: self.consents} if consents else {},
             )
         )
         self.client: FlaskClient = self.app.test_client()

@@ -15,7 +15,7 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from shared.ports import Clock
-from shared.providers.gmail.wire import Reply
+from shared.providers.http.wire import Reply
 
 ISSUER = "https://accounts.google.example"
 CLIENT, CLIENT_SECRET = "client-1", "client-secret-canary"

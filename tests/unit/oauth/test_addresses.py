@@ -156,7 +156,7 @@ def test_ports_of_the_scheme_are_the_origins_own() -> None:
     origins = [address.origin for url in ("https://a.example:443/x", "http://localhost:80", "http://127.0.0.1:8080")
                if (address := Address.parse(url))]  # fmt: skip
     assert origins == ["https://a.example", "http://localhost", "http://127.0.0.1:8080"]
-    assert redirect_uri("http://127.0.0.1:8080/oauth/google/callback").origin == "http://127.0.0.1:8080"
+    assert redirect_uri("http://127.0.0.1:8080/oauth/google/callback", "google", "X").origin == "http://127.0.0.1:8080"
 
 
 @pytest.mark.parametrize("url", [url for url in OPEN_REDIRECTS if url.strip()][::4])
@@ -177,5 +177,5 @@ def test_the_routes_refuse_before_they_do_anything(tmp_path: Path, url: str) -> 
 def test_no_link_is_made_that_would_lead_elsewhere(tmp_path: Path) -> None:
     world = ConsentWorld(tmp_path)
     with pytest.raises(InvalidRequest):
-        world.product._links.connect("ann", "https://evil.example/")
+        world.product._links("google").connect("ann", "https://evil.example/")
     assert world.documents("oauth") == {}

@@ -246,7 +246,7 @@ def test_a_wrong_setting_is_named_in_one_sentence_at_first_use(tmp_path: Path, s
     assert name.upper() in answer.json["error"]["message"]
     assert world.connect().json["error"]["code"] == "misconfigured"
     with pytest.raises(ConfigurationError):
-        _ = world.product._links
+        world.product._links("google")
 
 
 def test_where_nothing_is_set_up_the_routes_say_so(tmp_path: Path) -> None:

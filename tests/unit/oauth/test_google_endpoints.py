@@ -9,10 +9,10 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from shared.errors import ConfigurationError, ProviderRefused, ProviderUnavailable, RateLimited, ReauthRequired
-from shared.oauth.google import Granted
+from shared.oauth.provider import Granted
 from shared.providers.gmail.tokens import TokenEndpoint
-from shared.providers.gmail.transport import Transport
-from shared.providers.gmail.wire import Reply
+from shared.providers.http.transport import Transport
+from shared.providers.http.wire import Reply
 from tests.unit.fakes import FakeClock
 
 NOW = 1_790_000_000.0
@@ -48,7 +48,9 @@ class Server:
 
 def endpoint(server: Server, url: str = "https://id.test/configuration") -> TokenEndpoint:
     clock = FakeClock(NOW)
-    return TokenEndpoint(url, "client", lambda: "secret-canary", Transport(clock, 20.0, lambda: server), clock)
+    return TokenEndpoint(
+        url, "client", lambda: "secret-canary", Transport(clock, 20.0, lambda: server, "Google"), clock
+    )
 
 
 def exchange(server: Server) -> Granted:

@@ -11,6 +11,8 @@ import pytest
 
 from shared.oauth.browser import challenge
 from tests.unit.oauth.consent_world import APP, Browser, ConsentWorld, query_of
+from tests.unit.oauth.microsoft_double import WORK, object_id
+from tests.unit.oauth.microsoft_world import MicrosoftWorld
 
 VERIFIER = "v" * 64
 EMAIL = "ann@gmail.example"
@@ -142,3 +144,26 @@ def test_a_link_that_is_not_right_leads_nowhere(world: ConsentWorld, changes: di
 def test_a_body_that_is_not_right_is_refused(world: ConsentWorld, body: Any) -> None:
     answer = world.call(world.oauth_app, "POST", "/oauth/google/identity", body, None)
     assert (answer.status_code, answer.json["error"]["code"]) == (400, "invalid_request")
+
+
+def test_signing_in_with_microsoft_is_the_same_flow(tmp_path: Path) -> None:
+    world = MicrosoftWorld(tmp_path)
+    browser = world.browser()
+    asked = urlencode({"return_to": APP, "code_challenge": challenge(VERIFIER)})
+    url = browser.get(f"{world.origin}/oauth/microsoft/signin?{asked}").headers["Location"]
+    assert query_of(url)["scope"] == "openid email profile"
+    code = query_of(browser.get(world.authorize(url, EMAIL, tid=WORK)).headers["Location"])["code"]
+    body = {"code": code, "code_verifier": VERIFIER}
+    assert world.call(world.oauth_app, "POST", "/oauth/google/identity", body, None).status_code == 400
+    told = world.call(world.oauth_app, "POST", "/oauth/microsoft/identity", body, None)
+    assert (told.status_code, told.json) == (
+        200,
+        {
+            "provider": "microsoft",
+            "subject": f"{WORK}.{object_id(EMAIL)}",
+            "email": EMAIL,
+            "email_verified": False,
+            "name": "Ann",
+        },
+    )
+    assert world.documents("grants") == world.documents("users") == world.documents("oauth") == {}

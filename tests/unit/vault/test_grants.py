@@ -214,6 +214,65 @@ def test_a_holder_slower_than_its_deadline_and_its_successor_end_with_one_live_t
     assert world.stored_refresh() == world.endpoint.valid
 
 
+def test_a_refusal_kills_nothing_while_another_step_holds_the_claim(world: World) -> None:
+    """Its call may already have been answered: what it has still to save is newer than what was refused."""
+    world.connect(expires_in=0)
+    world.endpoint.failure = ReauthRequired()
+    theirs = {"refreshing_until": world.clock.now() + 2 * CLAIM_SECONDS, "claim": "theirs"}
+
+    def overtaken() -> None:
+        world.clock.time += CLAIM_SECONDS
+        world.store.commit([Update(REF, theirs, world.store.documents[REF].version)])
+
+    world.endpoint.during = overtaken
+    with pytest.raises(Retry):
+        world.token()
+    assert (world.row["status"], world.row["claim"]) == ("active", "theirs")
+
+
+def test_a_slow_holder_that_has_the_only_good_token_saves_it_although_its_successor_was_refused(world: World) -> None:
+    world.connect(expires_in=0)
+    told: list[str] = []
+
+    def overtake(_: Sequence[Write]) -> None:
+        world.store.before_commit = None
+        world.clock.time += CLAIM_SECONDS
+        with pytest.raises(Retry):
+            world.token()  # refresh-0 was traded for a token that is not written down yet
+        told.append(world.row["status"])
+        world.clock.time += CLAIM_SECONDS - 1
+        with pytest.raises(Retry):
+            world.token()
+
+    def answer_before_the_save() -> None:
+        world.store.before_commit = overtake
+
+    world.endpoint.during = answer_before_the_save
+    assert world.token() == "access-1"
+    assert told == ["active"]
+    assert (world.row["status"], world.stored_refresh()) == ("active", "refresh-1")
+    assert world.endpoint.calls == ["refresh-0"] * 2
+
+
+def test_a_grant_whose_slow_holder_never_came_back_is_dead_once_it_had_the_time(world: World) -> None:
+    world.connect(expires_in=0)
+
+    def die() -> None:
+        raise KeyboardInterrupt
+
+    world.endpoint.during = die
+    with pytest.raises(KeyboardInterrupt):
+        world.token()
+    world.endpoint.failure = ReauthRequired()
+    for _ in range(2):
+        world.clock.time += CLAIM_SECONDS
+        assert world.row["status"] == "active"
+        with pytest.raises((Retry, ReauthRequired)):
+            world.token()
+    assert world.row["status"] == "dead"
+    assert len(world.endpoint.calls) == 3
+
+
 def test_a_refused_refresh_token_kills_the_grant(world: World) -> None:
     world.connect(expires_in=0)
     world.endpoint.valid = "another"
