@@ -24,10 +24,10 @@ PARTS = ("project", "services", "triggers")
 DECIDED = frozenset(
     {
         "BACKEND", "DATA_DIR", "GOOGLE_CLOUD_PROJECT", "CLOUD_LOCATION", "FIRESTORE_EMULATOR_HOST", "PUBSUB_EMULATOR_HOST",
-        "TASKS_TARGET_URL", "GOOGLE_CLIENT_SECRET",
+        "TASKS_TARGET_URL", "GOOGLE_CLIENT_SECRET", "MICROSOFT_CLIENT_SECRET",
     }
 )  # fmt: skip
-"""Settings that nobody chooses in the cloud; the client's secret goes to Secret Manager."""
+"""Settings that nobody chooses in the cloud; the clients' secrets go to Secret Manager."""
 
 _PREAMBLE = """\
 #!/usr/bin/env bash
@@ -70,6 +70,9 @@ if [[ -z $versions ]]; then
 fi
 if [[ -n ${GOOGLE_CLIENT_SECRET:-} ]]; then
   printf %s "$GOOGLE_CLIENT_SECRET" | gcloud secrets versions add google-client-secret --data-file=- >/dev/null
+fi
+if [[ -n ${MICROSOFT_CLIENT_SECRET:-} ]]; then
+  printf %s "$MICROSOFT_CLIENT_SECRET" | gcloud secrets versions add microsoft-client-secret --data-file=- >/dev/null
 fi
 """
 LOOKS = 360
@@ -134,7 +137,10 @@ def decided(functions: Sequence[Function], place: Place) -> dict[str, str]:
     settings = {"GMAIL_TOPIC": f"projects/{place.project}/topics/gmail"}
     for function in functions:
         if function.name == "oauth":
-            settings["GOOGLE_REDIRECT_URI"] = f"{url(function, place)}/oauth/google/callback"
+            for provider in ("google", "microsoft"):
+                settings[f"{provider.upper()}_REDIRECT_URI"] = f"{url(function, place)}/oauth/{provider}/callback"
+        if function.name == "graph_push":
+            settings["GRAPH_NOTIFICATION_URL"] = f"{url(function, place)}{function.path}"
     return settings
 
 

@@ -31,6 +31,7 @@ def deploy(
     """Each function as a service; ``settings`` are added to those that a service has from before.
 
     ``defaults`` are for a service that is not there yet: what somebody has set or removed since is not put back.
+    Instances that are kept running are asked for where a function needs some; elsewhere they stay as somebody has set them.
     Who may call a service is left as it is: a build may deploy, and not open what is closed.
     Raises ``ValueError`` for a setting with a ``|`` in it, which separates them here.
     """
@@ -51,6 +52,7 @@ def deploy(
                 "run", "deploy", service(function), f"--image={image}", f"--region={place.region}",
                 f"--service-account={email(function.identity, place)}", f"--concurrency={function.concurrency}",
                 f"--timeout={function.timeout_seconds}", f"--memory={function.memory}", "--cpu=1", "--cpu-boost",
+                *([f"--min-instances={function.min_instances}"] if function.min_instances else []),
                 _environment(environment),
             ),
             when_new=_environment(lacking) if lacking else "",
