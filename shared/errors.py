@@ -19,6 +19,7 @@
     │   └── Unknown                 503 outcome_unknown    it may have been applied: re-read before deciding
     ├── ProviderError
     │   ├── CursorExpired           410 cursor_expired     leads to a resync, never to "now"
+    │   ├── FolderAbsent            404 folder_absent      that one folder is gone: what it held is asked for
     │   ├── PageExpired             410 page_expired       a listing's page token is refused: restart that listing
     │   ├── RateLimited             429 rate_limited       the same task again after ``retry_after`` seconds
     │   │   └── Paced               429 paced              not refused: we keep below the limit; only this task waits
@@ -158,6 +159,13 @@ class CursorExpired(ProviderError):
 
     code = "cursor_expired"
     status = 410
+
+
+class FolderAbsent(ProviderError):
+    """The provider has no such folder, or no longer."""
+
+    code = "folder_absent"
+    status = 404
 
 
 class PageExpired(ProviderError):

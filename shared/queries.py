@@ -76,6 +76,11 @@ def messages_received(mailbox: str, limit: int, after: float, up_to: float | Non
     return Query("messages", refs.stream(mailbox), range=Range("received_at", after=after, up_to=up_to), limit=limit)
 
 
+def messages_in(mailbox: str, folder: str, limit: int, after: str | None = None) -> Query:
+    """The messages that are stored as being in a folder, by the folder's label."""
+    return replace(_from("messages", refs.stream(mailbox), limit, after), equal=(("folder", folder),))
+
+
 def placeholders_of(mailbox: str, limit: int, after: str | None = None) -> Query:
     """The messages of which only a version is known."""
     return replace(_from("messages", refs.stream(mailbox), limit, after), equal=(("state", "placeholder"),))
@@ -89,6 +94,21 @@ def gaps_of(mailbox: str, limit: int, after: str | None = None) -> Query:
 def open_gaps(mailbox: str, limit: int) -> Query:
     """The open gaps of a mailbox, the one to be retried first in front."""
     return Query("gaps", refs.stream(mailbox), equal=(("status", "open"),), range=Range("next_at"), limit=limit)
+
+
+def folders_of(mailbox: str, limit: int = 500) -> Query:
+    """The folders of a mailbox, each where it is followed from."""
+    return Query("cursors", refs.stream(mailbox), limit=limit)
+
+
+def folders_in(mailbox: str, phase: str, limit: int, after: str | None = None) -> Query:
+    """The folders of a mailbox that are in a phase, in the order in which they are walked."""
+    return Query("cursors", refs.stream(mailbox), (("phase", phase),), Range("order", after=after), limit)
+
+
+def folders_to_sweep(mailbox: str, run: int) -> Query:
+    """The folders whose stored messages a resync has to ask for unless a listing has named them."""
+    return Query("cursors", refs.stream(mailbox), (("sweep", run),), limit=500)
 
 
 def resync_pages(mailbox: str) -> Query:
@@ -142,9 +162,13 @@ SHAPES: frozenset[Shape] = frozenset(
         polled_mailboxes("slot-0"),
         messages_of("u:app"),
         messages_received("u:app", 1, 0.0, None),
+        messages_in("u:app", "folder:f", 1),
         placeholders_of("u:app", 1),
         gaps_of("u:app", 1),
         open_gaps("u:app", 1),
+        folders_of("u:app"),
+        folders_in("u:app", "first", 1),
+        folders_to_sweep("u:app", 1),
         resync_pages("u:app"),
         effects_of("c", "s", 1),
         intents_of("c", "u:app", 1),

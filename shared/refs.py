@@ -69,6 +69,11 @@ def gap(mailbox: str, provider_id: str) -> str:
     return f"{stream(mailbox)}/gaps/{_digest(provider_id)}"
 
 
+def cursor(mailbox: str, folder: str) -> str:
+    """Where one folder is followed from; ``folder`` is the provider's id of it."""
+    return f"{stream(mailbox)}/cursors/{_digest(folder)}"
+
+
 def resync_page(mailbox: str, run: int, page: int) -> str:
     """What one listing page of a resync named, kept until that resync ends."""
     return f"{stream(mailbox)}/resync/{run:06d}-{page:08d}"

@@ -79,6 +79,31 @@ class Settings:
     gmail_prices: tuple[str, ...] = _setting(
         "GMAIL_PRICES", (), "Prices in units that differ from those of `GMAIL_QUOTA`, such as `messages.get=20`."
     )
+    graph_api_url: str = _setting("GRAPH_API_URL", "https://graph.microsoft.com/v1.0/", "Root of Microsoft Graph.")
+    microsoft_login_url: str = _setting(
+        "MICROSOFT_LOGIN_URL", "https://login.microsoftonline.com/", "Root of Microsoft's identity platform."
+    )
+    microsoft_tenant: str = _setting(
+        "MICROSOFT_TENANT",
+        "common",
+        "Whose accounts may connect: `common`, `organizations`, `consumers`, or one tenant's id.",
+    )
+    microsoft_client_id: str = _setting("MICROSOFT_CLIENT_ID", "", "OAuth client id at Microsoft.")
+    microsoft_client_secret: str = _setting(
+        "MICROSOFT_CLIENT_SECRET", "", "OAuth client secret at Microsoft; wins over the secret `microsoft-client-secret`."
+    )
+    microsoft_redirect_uri: str = _setting(
+        "MICROSOFT_REDIRECT_URI", "", "Where Microsoft sends people back to: the public URL of `/oauth/microsoft/callback`."
+    )
+    microsoft_scopes: tuple[str, ...] = _setting(
+        "MICROSOFT_SCOPES",
+        ("Mail.Read",),
+        "What connecting a mailbox asks for, beside who the person is: `Mail.Read` or `Mail.ReadBasic`.",
+    )
+    graph_notification_url: str = _setting(
+        "GRAPH_NOTIFICATION_URL", "", "Public URL of `/graph_push`; without it Outlook mailboxes are polled."
+    )
+    graph_page_size: int = _setting("GRAPH_PAGE_SIZE", 100, "Messages in one page of a folder's changes, 1 to 1000.")
     provider_timeout: float = _setting("PROVIDER_TIMEOUT_SECONDS", 20.0, "Limit of one call to a mail provider.")
     headers: tuple[str, ...] = _setting(
         "MAIL_HEADERS",

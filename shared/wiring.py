@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -31,7 +31,7 @@ from shared.mail.context import Context
 from shared.mail.schedule import Schedule
 from shared.observability import logs
 from shared.ports import Store
-from shared.providers.base import MailProvider
+from shared.providers.base import PROVIDERS, MailProvider
 from shared.sets import CloudPorts, Ports, embedded, emulators
 from shared.settings import Settings
 from shared.vault.grants import Grants
@@ -40,9 +40,9 @@ from shared.vault.seal import Vault
 if TYPE_CHECKING:
     from shared.http.oauth import OAuthParts
     from shared.mail.accounts import Accounts
-    from shared.oauth.google import Google
     from shared.oauth.links import Links
-    from shared.providers.gmail.wire import HttpFactory
+    from shared.oauth.provider import Endpoints
+    from shared.providers.http.wire import HttpFactory
 
 Handler = Callable[[Request], Response]
 
@@ -61,11 +61,16 @@ class Brainstem:
         settings: Settings,
         ports: Ports | CloudPorts,
         google_http: HttpFactory | None = None,
+        microsoft_http: HttpFactory | None = None,
     ) -> None:
-        """``google_http`` makes the client for all that goes to Google; by default one that goes over the network."""
+        """``google_http`` makes the client for all that goes to Google; by default one that goes over the network.
+
+        ``microsoft_http`` is the same for Microsoft.
+        """
         self.settings = settings
         self.ports, self.clock = ports, ports.clock
-        self._google_http = google_http
+        self._google_http, self._microsoft_http = google_http, microsoft_http
+        self._oauth: dict[str, OAuthParts] = {}
 
     @cached_property
     def store(self) -> Store:
@@ -88,7 +93,7 @@ class Brainstem:
             accounts=self.accounts,
             events=UserStreams(AppStream(self.store, self.ports.bus, self.clock)),
             senders=SenderCounts(self.store),
-            consents=(lambda: self._links) if is_configured(self.settings) else None,
+            consents={name: partial(self._links, name) for name in PROVIDERS if is_configured(self.settings, name)},
         )
         return as_function(create_api(deps))
 
@@ -99,7 +104,7 @@ class Brainstem:
         from shared.identity.tokens import TokenVerifier
 
         verifier = TokenVerifier(self.settings, self.clock)
-        deps = OAuthDeps(self.settings, self.clock, self.store, verifier, lambda: self._oauth_parts)
+        deps = OAuthDeps(self.settings, self.clock, self.store, verifier, self._oauth_parts)
         return as_function(create_oauth(deps))
 
     @cached_property
@@ -126,6 +131,15 @@ class Brainstem:
 
         store, tasks, clock = self.store, self.ports.tasks, self.clock
         return self._trigger({"": lambda body: {"rung": gmail_push(store, tasks, clock, body)}})
+
+    @cached_property
+    def graph_push(self) -> Handler:
+        """Microsoft Graph's doorbell."""
+        from shared.http.graph_push import create_graph_push
+        from shared.mail.doorbell import graph_push
+
+        store, tasks, clock = self.store, self.ports.tasks, self.clock
+        return as_function(create_graph_push(self.settings, clock, lambda body: graph_push(store, tasks, clock, body)))
 
     @cached_property
     def tick(self) -> Handler:
@@ -169,32 +183,35 @@ class Brainstem:
 
         return Accounts(self._context({}))
 
-    @cached_property
-    def _links(self) -> Links:
-        """Where consents begin. Raises ``ConfigurationError``."""
+    def _links(self, provider: str) -> Links:
+        """Where consents at a provider begin. Raises ``ConfigurationError``."""
         from shared.oauth.client import Client
         from shared.oauth.consents import Consents
         from shared.oauth.links import Links
         from shared.oauth.tickets import Tickets
 
-        tickets = Tickets(self.store, self.clock)
-        return Links(Client.of(self.settings), Consents(tickets), self.accounts, self.store)
+        consents = Consents(Tickets(self.store, self.clock), provider)
+        return Links(Client.of(self.settings, provider), consents, self.accounts, self.store)
 
-    @cached_property
-    def _oauth_parts(self) -> OAuthParts:
+    def _oauth_parts(self, provider: str) -> OAuthParts:
+        """The flow at a provider, made once. Raises ``ConfigurationError``."""
         from shared.http.oauth import OAuthParts
         from shared.identity.keys import PublishedKeys
         from shared.oauth.callback import Callback
         from shared.oauth.flow import Flow
-        from shared.oauth.google import IdTokens
+        from shared.oauth.id_tokens import IdTokens
         from shared.oauth.identities import Identities
 
-        links, google = self._links, self._google_endpoints()
-        flow = Flow(links.client, links.consents, google, self.store)
-        id_tokens = IdTokens(PublishedKeys(google.keys, self.clock), self.clock, links.client.client_id)
-        identities = Identities(links.consents.tickets)
+        if provider in self._oauth:
+            return self._oauth[provider]
+        links = self._links(provider)
+        client = links.client
+        endpoints = self._microsoft_endpoints() if provider == "microsoft" else self._google_endpoints()
+        flow = Flow(client, links.consents, endpoints, self.store)
+        id_tokens = IdTokens(client.provider, PublishedKeys(endpoints.keys, self.clock), self.clock, client.client_id)
+        identities = Identities(links.consents.tickets, provider)
         callback = Callback(flow, links, id_tokens, identities, self._grants, self.clock)
-        return OAuthParts(links.client, links, callback, identities)
+        return self._oauth.setdefault(provider, OAuthParts(client, links, callback, identities))
 
     @cached_property
     def _grants(self) -> Grants:
@@ -212,16 +229,24 @@ class Brainstem:
         )
 
     def _mail_providers(self) -> Mapping[str, MailProvider]:
+        """Gmail always; Outlook, whose adapter is only loaded then, where a client at Microsoft is set up."""
         from shared.providers.gmail.provider import GmailProvider
 
-        return {"GOOGLE": GmailProvider(self.settings, self.clock, self._google_client_secret, self._google_http)}
+        settings, clock = self.settings, self.clock
+        gmail = GmailProvider(settings, clock, self._google_client_secret, self._google_http)
+        if not settings.microsoft_client_id:
+            return {"GOOGLE": gmail}
+        from shared.providers.graph.provider import GraphProvider
 
-    def _google_endpoints(self) -> Google:
+        outlook = GraphProvider(settings, clock, self._microsoft_client_secret, self._microsoft_http)
+        return {"GOOGLE": gmail, "MICROSOFT": outlook}
+
+    def _google_endpoints(self) -> Endpoints:
         from shared.providers.gmail.tokens import TokenEndpoint
-        from shared.providers.gmail.transport import Transport
+        from shared.providers.http.transport import Transport
 
         settings = self.settings
-        transport = Transport(self.clock, settings.provider_timeout, self._google_http)
+        transport = Transport(self.clock, settings.provider_timeout, self._google_http, "Google")
         return TokenEndpoint(
             settings.google_oidc_discovery_url,
             settings.google_client_id,
@@ -229,6 +254,16 @@ class Brainstem:
             transport,
             self.clock,
         )
+
+    def _microsoft_endpoints(self) -> Endpoints:
+        from shared.providers.graph.tokens import TokenEndpoint
+        from shared.providers.http.transport import Transport
+
+        transport = Transport(self.clock, self.settings.provider_timeout, self._microsoft_http, "Microsoft")
+        return TokenEndpoint(self.settings, self._microsoft_client_secret, transport, self.clock)
+
+    def _microsoft_client_secret(self) -> str:
+        return self.settings.microsoft_client_secret or self.ports.secrets.get("microsoft-client-secret").decode()
 
     def _google_client_secret(self) -> str:
         return self.settings.google_client_secret or self.ports.secrets.get("google-client-secret").decode()

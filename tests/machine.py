@@ -143,11 +143,13 @@ class HookedTasks:
 class Machine:
     """One user, one mailbox at a provider in memory, and everything that follows it."""
 
-    def __init__(self, folder: Path, seed: int = 0, page_size: int = 100) -> None:
+    def __init__(
+        self, folder: Path, seed: int = 0, page_size: int = 100, provider: type[MemoryProvider] = MemoryProvider
+    ) -> None:
         self.clock = VirtualClock(seed=seed)
         self.random = random.Random(seed)
         self.database = Database(folder / "brainstem.sqlite", synchronous="OFF")
-        self.provider = MemoryProvider(self.clock)
+        self.provider = provider(self.clock)
         self.published: list[tuple[str, BusMessage, str]] = []
         self.failures: list[BrainstemError] = []
         self._page_size = page_size
@@ -188,9 +190,9 @@ class Machine:
         self.connect()
         self.run(20)
 
-    def ring(self) -> None:
-        """A doorbell of the mailbox."""
-        ring(self.tasks, self.clock, MAILBOX)
+    def ring(self, *hints: str) -> None:
+        """A doorbell of the mailbox, which may name messages."""
+        ring(self.tasks, self.clock, MAILBOX, hints)
 
     def steps(self, limit: int = 1000) -> int:
         """Run what is due now, one task or delivery at a time in a seeded order; answer how many ran."""

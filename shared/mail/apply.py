@@ -18,10 +18,11 @@ from shared.mail import told
 from shared.mail.context import Account, Context, Loaded, load, mark_sent, with_rev
 from shared.mail.findings import Told
 from shared.mail.fold import Work, fold
+from shared.mail.folders import places
 from shared.mail.state import MailboxState, difference, sent
 from shared.mail.tasks import continue_chain
-from shared.ports import Doc, Update
-from shared.providers.base import Fetched, Refused, Upsert
+from shared.ports import Doc, Update, Write
+from shared.providers.base import FOLDER, Deleted, Fetched, Missing, Refused, Upsert
 
 ATTEMPTS = 12
 FETCHES = 3
@@ -55,32 +56,35 @@ def apply(
     account: Account | None = None,
     published: int = 0,
     optimistic: bool = False,
+    known: Mapping[str, Doc] | None = None,
 ) -> Applied | None:
     """Commit a page; None when it is spent.
 
     ``position`` answers what of the mailbox must be as it was when the page was fetched. ``account`` fetches messages
     that the fold asks for, and what it has spent is charged to the mailbox. ``published`` is how far the bus is known to
-    be. ``optimistic`` skips the first read of the documents: a Conflict tells when one is there after all.
-    Raises ``Stopped``, ``Retry``, provider errors.
+    be. ``optimistic`` skips the first read of the documents: a Conflict tells when one is there after all;
+    ``known`` is what has been read of them already, since the page was. Raises ``Stopped``, ``Retry``, provider errors.
     """
     fetched_with = (loaded.state.epoch, position(loaded.state))
-    known = {} if optimistic else _documents(ctx, loaded.state, work)
+    if known is None:
+        known = {} if optimistic else _documents(ctx, loaded.state, work)
     written: list[Segment] = []
     fetches = 0
     for _ in range(ATTEMPTS):
-        folded = fold(sent(loaded.state, published), known, work)
+        whole = replace(work, writes=(*work.writes, *houses)) if (houses := _houses(ctx, loaded, work)) else work
+        folded = fold(sent(loaded.state, published), known, whole)
         if folded.stop is not None:
             raise Stopped(folded.stop)
         if folded.wanted:
-            if account is None or fetches == FETCHES:
+            fetched = account is not None and fetches < FETCHES
+            if not fetched and work.unordered:
+                break  # it is not the provider that serves old things, it is others who keep writing
+            if account is not None and fetched:
+                fetches += 1
+                work = _completed(ctx, loaded, work, known, _fetched(account, folded.wanted))
+                known = _documents(ctx, loaded.state, work)
+            else:
                 work = _without(work, folded.wanted)
-                continue
-            fetches += 1
-            fetched = _fetched(account, folded.wanted)
-            work = replace(
-                work, changes=(*fetched, *work.changes), told={**work.told, **_told(ctx, loaded, known, fetched)}
-            )
-            known = _documents(ctx, loaded.state, work)
             continue
         try:
             for commit in folded.commits:
@@ -95,9 +99,10 @@ def apply(
             if current is None:
                 return None
             loaded = current
-            if (loaded.state.epoch, position(loaded.state)) != fetched_with:
+            if (loaded.state.epoch, position(loaded.state)) != fetched_with or _moved(ctx, work):
                 _publish(ctx, loaded, written)
                 return None
+            work = replace(work, overtaken=work.unordered, read=frozenset())
             known = _documents(ctx, loaded.state, work)
             continue
         return Applied(loaded, tuple(written))
@@ -123,6 +128,48 @@ def finish(ctx: Context, applied: Applied, published: int = 0, successor: str | 
 
 def _fetched(account: Account, ids: tuple[str, ...]) -> tuple[Fetched, ...]:
     return account.call(lambda provider, access: provider.fetch(access, ids))
+
+
+def _completed(
+    ctx: Context, loaded: Loaded, work: Work, known: Mapping[str, Doc], fetched: tuple[Fetched, ...]
+) -> Work:
+    """The page with the messages that had to be read before it could be judged."""
+    if work.unordered:
+        return _read(work, fetched, known)
+    heard = {**work.told, **_told(ctx, loaded, known, fetched)}
+    return replace(work, changes=(*fetched, *work.changes), told=heard)
+
+
+def _read(work: Work, fetched: tuple[Fetched, ...], known: Mapping[str, Doc]) -> Work:
+    """The page with what the messages themselves say in place of what it said of them.
+
+    The provider knows a message by its id wherever it is, so one that cannot be read is in no folder any more.
+    """
+    read = {answer.id for answer in fetched}
+    rest = [change for change in work.changes if change.id not in read]
+    gone = [
+        Deleted(one.id, known[one.id].data["version"])
+        for one in fetched
+        if isinstance(one, Missing) and one.id in known
+    ]
+    there = [answer for answer in fetched if not isinstance(answer, Missing)]
+    return replace(work, changes=(*rest, *there, *gone), read=work.read | read)
+
+
+def _houses(ctx: Context, loaded: Loaded, work: Work) -> tuple[Write, ...]:
+    """What makes folders known that messages are in and no walk has come to: else nobody would learn that they are gone."""
+    if not work.unordered:
+        return ()
+    upserts = [change.message for change in work.changes if isinstance(change, Upsert)]
+    folders = {label for message in upserts for label in message.labels if label.startswith(FOLDER)} - work.walked
+    return places.unknown(ctx.store, loaded.state, [label.removeprefix(FOLDER) for label in sorted(folders)])
+
+
+def _moved(ctx: Context, work: Work) -> bool:
+    """Whether a folder that a page was read from is no longer followed from where it was."""
+    expected = {write.ref: write.expect for write in work.writes if work.unordered and isinstance(write, Update)}
+    found = ctx.store.get(list(expected)) if expected else {}
+    return any(ref not in found or found[ref].version != version for ref, version in expected.items())
 
 
 def _told(ctx: Context, loaded: Loaded, known: Mapping[str, Doc], fetched: tuple[Fetched, ...]) -> Mapping[str, Told]:

@@ -33,6 +33,7 @@ from shared.mail.comparison import (
     known_gaps,
     reached,
     relabelled,
+    relisted,
     stored_of,
     unlisted_of,
 )
@@ -88,6 +89,7 @@ def walk(ctx: Context, loaded: Loaded, task: StepTask) -> bool:
 
 
 def _apply(ctx: Context, loaded: Loaded, task: StepTask, work: Work, account: Account | None = None) -> bool:
+    work = replace(work, unordered=account is not None and account.provider.per_folder)
     applied = apply(ctx, loaded, work, anew, account, task.published)
     if applied is None:
         return False
@@ -117,7 +119,7 @@ def _step(ctx: Context, account: Account, state: MailboxState, run: Audit, task:
     stored = stored_of(ctx, state, listed, lower, run.until)
     known = {id_: stored[id_] for id_ in left if id_ in stored and is_present(stored[id_])}
     gaps = known_gaps(ctx, state, [id_ for id_ in left if id_ not in known])
-    differing = relabelled(account, known)
+    differing = relisted(listing, known) if listing.versions else relabelled(account, known)
     suspects = [id_ for id_ in left if (id_ not in known and id_ not in gaps) or id_ in differing]
     asked = suspects[: portion(ASKED_AT_ONCE, task)]
     whole = len(asked) == len(suspects)
@@ -160,9 +162,14 @@ def _fetched(account: Account, ids: Sequence[str]) -> tuple[Fetched, ...]:
 
 def _quiet(ctx: Context, account: Account, state: MailboxState, task: StepTask, at: float) -> bool:
     """Whether live sync has nothing to read, so that a difference is a loss. Raises ``Paced`` to let it look first."""
-    cursor = followed(state)
-    page = account.call(lambda provider, access: provider.changes(access, cursor))
-    if not page.changes and not page.more:
+    if account.provider.per_folder:
+        # Reading all folders to know would be a walk: live sync takes one, and what still differs behind it is a loss.
+        quiet = task.waits >= LOOKS_FIRST and (state.caught_up_at or 0.0) > at - LOOKS_FIRST * GIVE_WAY_SECONDS
+    else:
+        cursor = followed(state)
+        page = account.call(lambda provider, access: provider.changes(access, cursor))
+        quiet = not page.changes and not page.more
+    if quiet:
         return True
     if task.waits < LOOKS_FIRST:
         amend_mailbox(ctx, state.id, account.charged)

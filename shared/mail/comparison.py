@@ -30,6 +30,7 @@ from shared.providers.base import (
     Span,
     Upsert,
     newer,
+    older,
 )
 
 LISTED_AT_ONCE = 500
@@ -88,6 +89,12 @@ def known_gaps(ctx: Context, state: MailboxState, ids: Sequence[str]) -> set[str
     """Which of these are known not to be readable, and why they are not stored is no riddle."""
     docs = ctx.store.get([refs.gap(state.id, id_) for id_ in ids]) if ids else {}
     return {doc.data["id"] for doc in docs.values() if doc.data["status"] in ("open", "reported")}
+
+
+def relisted(listing: Listing, known: Mapping[str, Doc]) -> set[str]:
+    """Which of these stored messages have another version by a listing that tells them."""
+    versions = dict(zip(listing.ids, listing.versions, strict=True))
+    return {id_ for id_, doc in known.items() if doc.data["version"] != versions[id_]}
 
 
 def relabelled(account: Account, known: Mapping[str, Doc]) -> set[str]:
@@ -186,7 +193,7 @@ def _compare(
     young = present is None and message.received_at > at - APPEARED_AFTER
     if young or (behind and newer(message.version, followed(state))):
         return
-    if doc is not None and newer(doc.data["version"], message.version):
+    if doc is not None and older(message.version, doc.data["version"]):
         if at - state.cursor_at < APPEARED_AFTER:
             return  # perhaps the provider serves it from before a change that it has told of
         message = replace(message, version=doc.data["version"])

@@ -69,6 +69,7 @@ def _connected(state: MailboxState, profile: Profile, address: str, at: float) -
         grant_id=state.candidate or state.grant_id,
         candidate=None,
         address=address,
+        folders=profile.folders,
         due_chain=None,
         due_channel=at + CHANNEL_DEADLINE,
         last_synced_at=at,
@@ -116,7 +117,7 @@ def _replaced(state: MailboxState) -> tuple[Write, ...]:
 def _go(ctx: Context, state: MailboxState) -> None:
     enqueue_once(ctx.tasks, state, "channel", "connect")
     continue_chain(ctx.tasks, state, "live")
-    if not state.backfill.done:
+    if not state.backfill.done and state.cursor:  # where the folders have yet to be read, live sync does that first
         continue_chain(ctx.tasks, state, "backfill")
     if state.resync is not None:
         continue_chain(ctx.tasks, state, "resync")

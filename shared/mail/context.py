@@ -74,15 +74,18 @@ class Account:
     def _call(self, ask: Callable[[MailProvider, Access], Answer]) -> Answer:
         token = self._token(None)
         try:
-            return ask(self.provider, Access(token, self._pace))
+            return ask(self.provider, self._access(token))
         except ReauthRequired:
             token = self._token(token)
         try:
-            return ask(self.provider, Access(token, self._pace))
+            return ask(self.provider, self._access(token))
         except ReauthRequired as refused:
             # Whether the grant is dead is for the token endpoint to say, and the next attempt asks it: in between tokens
             # may have been withdrawn or the grant replaced.
             raise ProviderUnavailable("The provider refuses a token that it has only just given.") from refused
+
+    def _access(self, token: str) -> Access:
+        return Access(token, self._pace, self._state.address or "", self._state.folders)
 
     def _token(self, rejected: str | None) -> str:
         state = self._state

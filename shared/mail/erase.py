@@ -31,6 +31,7 @@ def erase(ctx: Context, loaded: Loaded, _task: StepTask) -> bool:
         queries.gaps_of(state.id, AT_ONCE),
         queries.segments_after(state.id, 0, AT_ONCE),
         queries.resync_pages(state.id),
+        queries.folders_of(state.id),
     ):
         delete_all(ctx.store, query)
     if state.may_ring:  # the data do not wait for the provider; the address is needed to know who shares it
@@ -40,5 +41,7 @@ def erase(ctx: Context, loaded: Loaded, _task: StepTask) -> bool:
         route = refs.route(state.provider, state.address)
         if writes := unrouted(ctx.store.get([route]).get(route), state.id):
             ctx.store.commit(writes)
+    if routes := channel.unrouted_channels(ctx, state):
+        ctx.store.commit(routes)
     ctx.store.commit([Delete(parent, loaded.version)])
     return True

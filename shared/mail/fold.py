@@ -20,7 +20,7 @@ from shared.mail import message as mail
 from shared.mail.findings import Told
 from shared.mail.state import OUTBOX_DEADLINE, MailboxState
 from shared.ports import Create, Data, Doc, Put, Update, Write
-from shared.providers.base import Change, Deleted, LabelsChanged, Message, Missing, Refused, Upsert, newer
+from shared.providers.base import Change, Deleted, LabelsChanged, Left, Message, Missing, Refused, Upsert, newer
 
 Kind: TypeAlias = Literal["live", "backfill", "resync", "gaps", "audit", "notice"]
 """The chain that a page belongs to; ``notice`` where there is no page, only something to tell."""
@@ -59,6 +59,11 @@ class Work:
 
     ``writes`` go with the last commit; they may not touch messages or segments. ``told`` is what the log says of messages
     whose documents may not know it.
+
+    ``unordered``: the provider's versions have no order, so what a page says is newer than the documents only if nothing was
+    committed since it was fetched. ``overtaken``: something was; then a message that differs is read again. ``read`` are those
+    that have been, after the mailbox was. ``loose``: the page is no folder's, so nothing will tell what has become meanwhile
+    of a message that is not stored yet; it is read again, too. ``walked`` are the labels of the folders that the page is of.
     """
 
     kind: Kind
@@ -68,6 +73,15 @@ class Work:
     notices: tuple[Notice, ...] = ()
     writes: tuple[Write, ...] = ()
     told: Mapping[str, Told] = field(default_factory=dict)
+    unordered: bool = False
+    overtaken: bool = False
+    loose: bool = False
+    read: frozenset[str] = frozenset()
+    walked: frozenset[str] = frozenset()
+
+    def doubts(self, id_: str) -> bool:
+        """Whether what the page says of a message may be older than what is stored of it."""
+        return self.overtaken and id_ not in self.read
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,10 +161,19 @@ def _item(doc: Doc | None, work: Work, change: Change) -> _Item:
 
 def _apply(mailbox: MailboxState, work: Work, item: _Item, change: Change) -> None:
     match change:
+        case Upsert(message) if work.unordered:
+            _replace(work, item, message)
         case Upsert(message):
             _upsert(work, item, message)
         case LabelsChanged():
             _relabel(mailbox, work, item, change)
+        case Left(id_, folder):
+            present = item.now is not None and item.now["state"] == mail.PRESENT
+            item.wanted = present and item.now is not None and folder in item.now["labels"] and id_ not in work.read
+        case Deleted(id_, version) if work.unordered:
+            if item.now is not None and item.now["state"] == mail.PRESENT and not work.doubts(id_):
+                item.now = mail.removed(item.now, version)
+            item.wanted = item.now is not None and work.doubts(id_)
         case Deleted(id_, version):
             if item.now is None or not newer(item.now["version"], version):
                 item.now = mail.tombstone(id_, version, item.now["announced"] if item.now else None)
@@ -180,6 +203,25 @@ def _upsert(work: Work, item: _Item, message: Message) -> None:
         return
     item.now = mail.present(message, now["announced"] if now else None)
     item.trouble = None
+
+
+def _replace(work: Work, item: _Item, message: Message) -> None:
+    """Take over a message whose version cannot be compared, unless it has to be read first.
+
+    What is gone comes back only if it can be read, and what others have written since the page was fetched may be newer.
+    """
+    now = item.now
+    item.wanted = False
+    if not fits(message):
+        item.trouble = TOO_LARGE
+        return
+    fresh = mail.present(message, now["announced"] if now else None)
+    gone = now is not None and now["state"] == mail.TOMBSTONE
+    late = work.overtaken and (now is not None or work.loose)
+    if fresh != now and message.id not in work.read and (gone or late):
+        item.wanted = True
+        return
+    item.now, item.trouble = fresh, None
 
 
 def _restores(work: Work, message: Message, now: Data) -> bool:

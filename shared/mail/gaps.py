@@ -65,7 +65,7 @@ def retry(ctx: Context, loaded: Loaded, _task: StepTask) -> bool:
     )
     changes = tuple(verdict.change for verdict in verdicts if verdict.change is not None)
     # A gap that another chain has opened again since is a Conflict: then this look is spent, whatever the cursor says.
-    work = Work("gaps", at, changes, advance, writes=writes)
+    work = Work("gaps", at, changes, advance, writes=writes, unordered=account.provider.per_folder)
     applied = apply(ctx, loaded, work, anew, account)
     if applied is None:
         return False

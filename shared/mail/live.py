@@ -8,7 +8,7 @@ from shared.mail.apply import apply, finish
 from shared.mail.context import Account, Context, Loaded
 from shared.mail.fold import Work
 from shared.mail.state import STUCK_AFTER, MailboxState, followed, healthy
-from shared.mail.tasks import StepTask, continue_chain, enqueue_once
+from shared.mail.tasks import StepTask, continue_chain, enqueue_once, page_of
 from shared.observability import logs
 from shared.providers.base import Page, Upsert
 
@@ -43,20 +43,25 @@ def look(ctx: Context, loaded: Loaded, task: StepTask) -> bool:
         _LOG.info("push_missed", "A mail was found that no push had told of.", mailbox_id=state.id, seconds=late)
     if page.more:
         finish(ctx, applied, task.published, successor="live")
-    elif applied.segments or task.published > state.published or _left_over(applied.loaded.state):
+    elif applied.segments or task.published > state.published or left_over(applied.loaded.state):
         finish(ctx, applied, task.published)
     ring_gaps(ctx, loaded.state, applied.loaded.state)
     return True
 
 
 def resume(ctx: Context, state: MailboxState, task: StepTask) -> bool:
-    """After a look was overtaken: whether somebody else's walk goes on, so that this one can end."""
+    """After a look was overtaken: whether somebody else's walk goes on, so that this one can end.
+
+    Where it is this one's page that is still to be taken, nobody else's does: its name is this very task's.
+    """
+    if state.more and task.page == page_of(state, "live"):
+        return False
     if state.more:
         continue_chain(ctx.tasks, state, "live", task.published)
     return state.more or task.page is not None
 
 
-def _left_over(state: MailboxState) -> bool:
+def left_over(state: MailboxState) -> bool:
     """Whether events wait for the bus and no walk is under way whose next page takes them along.
 
     A step whose publishing failed comes back to an empty look; without this its events would wait for the tick.

@@ -15,7 +15,7 @@ from shared.events.envelope import Event, fact_id, iso
 from shared.events.types import DELETED, RECEIVED, SENT, UPDATED
 from shared.mail.state import MailboxState
 from shared.ports import Data
-from shared.providers.base import Message
+from shared.providers.base import FOLDER, Message
 
 PRESENT, PLACEHOLDER, TOMBSTONE = "present", "placeholder", "tombstone"
 
@@ -35,8 +35,10 @@ FIELDS = {
 
 
 def present(message: Message, announced: str | None) -> Data:
-    """The document of a message as the provider has it now."""
+    """The document of a message as the provider has it now; with its folder by itself, where messages are in one."""
+    folder = next((label for label in message.labels if label.startswith(FOLDER)), None)
     return {
+        **({} if folder is None else {"folder": folder}),
         "state": PRESENT,
         "id": message.id,
         "version": message.version,
@@ -63,6 +65,11 @@ def placeholder(id_: str, version: str) -> Data:
 def tombstone(id_: str, version: str, announced: str | None) -> Data:
     """The document of a message that is gone; its metadata goes with it."""
     return {"state": TOMBSTONE, "id": id_, "version": version, "announced": announced, **_EMPTY}
+
+
+def removed(data: Data, version: str) -> Data:
+    """The tombstone of a message that is stored in a folder."""
+    return {**tombstone(data["id"], version, data["announced"]), "folder": ""}
 
 
 def announcement(labels: list[str]) -> str | None:

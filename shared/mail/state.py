@@ -51,10 +51,24 @@ class Backfill:
 
 
 @dataclass(frozen=True, slots=True)
+class Walk:
+    """Live sync's walk over the folders of a mailbox, where changes are told of by folder.
+
+    ``after`` is the place in the order of the folders that it has come to, None before the folders themselves have been
+    read; ``again`` asks for another walk behind this one.
+    """
+
+    begun_at: float
+    after: str | None = None
+    again: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Resync:
     """Where the recovery from an expired cursor stands: phases ``list``, ``labels``, ``sweep``.
 
-    ``floor`` is the cursor of its anchor: what live sync has stored above it is newer than anything listed.
+    ``floor`` is the cursor of its anchor: what live sync has stored above it is newer than anything listed. Where changes are
+    told of by folder there are no phase ``labels`` and no floor.
     """
 
     run: int
@@ -70,11 +84,16 @@ class Resync:
 
 @dataclass(frozen=True, slots=True)
 class ChannelState:
-    """The open push arrangement: the provider's id, its end, and when to renew it."""
+    """The open push arrangement: the provider's id, its end, and when to renew it.
+
+    ``replaces`` is the id of the one whose place it took ('' where there was none) until that one has been closed and the
+    mailbox been rung for what neither may have told of; then None.
+    """
 
     id: str
     expires_at: float
     renew_at: float
+    replaces: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +117,15 @@ class MailboxState:
     provider; ``candidate`` is a grant that takes the place of ``grant_id`` if it does. ``troubles`` are by chain, so that
     one chain's success hides no other's trouble. Before ``resume_at`` the provider is not called.
 
+    Where changes are told of by folder, ``cursor`` is that of the folders themselves ('' until they have been read), each
+    folder has one of its own in a document below the mailbox, ``walk`` is where the walk over them stands, and ``folders``
+    are those that have a well-known name, by their id.
+
     ``caught_up_at`` is when a look that was written down last reached the provider's end; empty looks are not written down.
     ``push_gaps`` counts looks that found what a push should have told of. ``audits`` counts the audits that have ended, the
     last of them at ``audit_ended_at``, ``audited`` is the result of the last that came to its end.
+
+    ``channel_ids`` are the ids of the channel and of earlier ones by which the mailbox can still be rung, the newest last.
 
     Each ``due_*`` is a deadline, None where there is none: of connecting, backfill or resync (``chain``), of a live walk, of
     the channel's renewal, of the next gap, of the outbox, of an audit that has begun or was refused. When the next audit
@@ -130,6 +155,8 @@ class MailboxState:
     ahead_at: float = 0.0
     pages: int = 0
     more: bool = False
+    walk: Walk | None = None
+    folders: dict[str, str] = field(default_factory=dict)
     rescue: int = 0
     backfill: Backfill = field(default_factory=Backfill)
     resync: Resync | None = None
@@ -150,6 +177,7 @@ class MailboxState:
     audit_ended_at: float | None = None
     audited: Audited | None = None
     channel: ChannelState | None = None
+    channel_ids: tuple[str, ...] = ()
     due_chain: float | None = None
     due_live: float | None = None
     due_channel: float | None = None
@@ -242,6 +270,7 @@ def document(state: MailboxState) -> Data:
     """The state as its document, with the fields that only queries use."""
     data: Data = msgspec.to_builtins(state)
     data["backfill"]["early"] = list(state.backfill.early)
+    data["channel_ids"] = list(state.channel_ids)
     if state.resync is not None:
         data["resync"]["labels"] = list(state.resync.labels)
     waiting = (state.due_live, state.due_channel, state.due_gaps, state.due_audit) if state.active else ()

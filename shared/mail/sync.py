@@ -42,6 +42,9 @@ from shared.mail import audit, backfill, channel, connect, erase, gaps, live, re
 from shared.mail.apply import apply, finish
 from shared.mail.context import Context, Loaded, amend_mailbox, load
 from shared.mail.fold import Notice, Work
+from shared.mail.folders import backfill as folders_backfill
+from shared.mail.folders import resync as folders_resync
+from shared.mail.folders import rounds
 from shared.mail.quota import drained
 from shared.mail.state import ERROR_RECHECK, STUCK_AFTER, MailboxState, settled, troubled
 from shared.mail.tasks import BUCKET, StepTask, put_off, settle
@@ -58,7 +61,9 @@ LONGEST_PAUSE = 300.0
 FAILURES_IN_ROW = 10
 """After so many failed steps in a row a chain shows as in error; it is tried on all the same."""
 
-CHAINS: dict[str, Callable[[Context, Loaded, StepTask], bool]] = {
+Step = Callable[[Context, Loaded, StepTask], bool]
+
+CHAINS: dict[str, Step] = {
     "connect": connect.connect,
     "live": live.look,
     "backfill": backfill.walk,
@@ -68,6 +73,14 @@ CHAINS: dict[str, Callable[[Context, Loaded, StepTask], bool]] = {
     "channel": channel.renew,
     "erase": erase.erase,
 }
+
+CHAINS_OVER_FOLDERS: dict[str, Step] = {
+    **CHAINS,
+    "live": rounds.look,
+    "backfill": folders_backfill.walk,
+    "resync": folders_resync.walk,
+}
+"""Where the provider tells of changes for each folder apart."""
 
 
 def step(ctx: Context, task: StepTask) -> None:
@@ -83,7 +96,7 @@ def step(ctx: Context, task: StepTask) -> None:
             current = load(ctx, task.mailbox)
             taken = current is not None and live.resume(ctx, current.state, task)
         if taken:
-            if task.rung:
+            if task.rung and not _per_folder(ctx, loaded):
                 settle(ctx.tasks, ctx.clock, task.mailbox)
             return
     raise Busy("Other steps kept moving the mailbox; this one is brought back.")
@@ -112,6 +125,8 @@ def _wanted(ctx: Context, loaded: Loaded, task: StepTask) -> bool:
 def _attempt(ctx: Context, loaded: Loaded, task: StepTask) -> bool | None:
     """One look; False when it was spent, None when it went wrong, which is dealt with here, once for all chains."""
     try:
+        if _per_folder(ctx, loaded):
+            return CHAINS_OVER_FOLDERS[task.kind](ctx, loaded, task)
         try:
             return CHAINS[task.kind](ctx, loaded, task)
         except CursorExpired:
@@ -127,6 +142,11 @@ def _attempt(ctx: Context, loaded: Loaded, task: StepTask) -> bool | None:
     except ProviderUnavailable as unavailable:
         _fail(ctx, loaded, task, unavailable)
     return None
+
+
+def _per_folder(ctx: Context, loaded: Loaded) -> bool:
+    provider = ctx.providers.get(loaded.state.provider)
+    return provider is not None and provider.per_folder
 
 
 def _pause(ctx: Context, loaded: Loaded, task: StepTask, limited: RateLimited) -> None:

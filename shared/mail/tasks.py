@@ -6,7 +6,9 @@ enqueues it twice, a retried task or two racing ones, gets ``pending`` or ``spen
 
 from __future__ import annotations
 
+import hashlib
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -35,12 +37,19 @@ SETTLE_MIN, SETTLE_STEP = 3.0, 2.0
 """A settle look comes 3 to 5 s after the look that was rung: pushes arrive before the change can be queried."""
 
 
+HINTS_AT_MOST = 20
+"""Messages that one task names, at most: few enough to be read in one step."""
+
+HINT_CHARS = 512
+
+
 @dataclass(frozen=True, slots=True)
 class StepTask:
     """One step to take. ``epoch`` None means the current one; ``page`` None means wherever the chain stands.
 
     ``rung``: a doorbell is behind it, so a settle look has to follow. ``published``: the bus has everything up to here.
-    ``waits``: how often it was put off, ``failures``: how often of those because it had failed.
+    ``waits``: how often it was put off, ``failures``: how often of those because it had failed. ``hints``: ids of messages
+    that a doorbell has named, where changes are told of by folder; a live step with hints looks at these and nowhere else.
     """
 
     mailbox: str
@@ -51,6 +60,7 @@ class StepTask:
     published: int = 0
     waits: int = 0
     failures: int = 0
+    hints: tuple[str, ...] = ()
 
 
 def parse(body: object) -> StepTask:
@@ -62,6 +72,8 @@ def parse(body: object) -> StepTask:
     refs.stream(task.mailbox)
     if task.kind not in KINDS:
         raise InvalidRequest("There is no such kind of step.")
+    if len(task.hints) > HINTS_AT_MOST or any(not 0 < len(hint) <= HINT_CHARS for hint in task.hints):
+        raise InvalidRequest("The step names too many messages, or what can be none.")
     return task
 
 
@@ -122,30 +134,32 @@ def put_off(tasks: Tasks, task: StepTask, state: MailboxState, until: float, gri
         _enqueue(tasks, later, name, until)
         return
     until = math.ceil(until / grid) * grid
-    name = _name("later", task.mailbox, task.kind, task.epoch, task.rung, until)
+    name = _name("later", task.mailbox, task.kind, task.epoch, task.rung, until, *_digest(task.hints))
     if _enqueue(tasks, later, name, until) is Enqueued.SPENT:
         _enqueue(tasks, later, None, until)
 
 
-def ring(tasks: Tasks, clock: Clock, mailbox: str) -> None:
+def ring(tasks: Tasks, clock: Clock, mailbox: str, hints: Sequence[str] = ()) -> None:
     """Have a look at a mailbox started from now on, whoever else is looking; several rings may share one look.
 
     ``pending`` is a look that has not started, so it will see what this ring is about; ``spent`` may have looked too early.
+    With ``hints``, at most ``HINTS_AT_MOST`` ids of messages, it is a look at these, shared by rings about the same ones.
     """
-    task = StepTask(mailbox, "live", rung=True)
+    task = StepTask(mailbox, "live", rung=True, hints=tuple(hints))
     bucket = math.floor(clock.now() / BUCKET)
     for later in range(LATER_BUCKETS + 1):
         not_before = (bucket + later) * BUCKET if later else None
-        if _enqueue(tasks, task, _name("ring", mailbox, bucket + later), not_before) is not Enqueued.SPENT:
+        name = _name("ring", mailbox, bucket + later, *_digest(task.hints))
+        if _enqueue(tasks, task, name, not_before) is not Enqueued.SPENT:
             return
     _enqueue(tasks, task, None, (bucket + 1) * BUCKET)
 
 
-def settle(tasks: Tasks, clock: Clock, mailbox: str) -> None:
+def settle(tasks: Tasks, clock: Clock, mailbox: str, hints: tuple[str, ...] = ()) -> None:
     """Have the look that follows a rung one, 3 to 5 s from now."""
-    task = StepTask(mailbox, "live")
+    task = StepTask(mailbox, "live", hints=hints)
     boundary = (math.floor((clock.now() + SETTLE_MIN) / SETTLE_STEP) + 1) * SETTLE_STEP
-    if _enqueue(tasks, task, _name("settle", mailbox, boundary), boundary) is Enqueued.SPENT:
+    if _enqueue(tasks, task, _name("settle", mailbox, boundary, *_digest(hints)), boundary) is Enqueued.SPENT:
         _enqueue(tasks, task, None, boundary)
 
 
@@ -155,7 +169,15 @@ def poll(tasks: Tasks, mailbox: str, at: float) -> Enqueued:
 
 
 def _enqueue(tasks: Tasks, task: StepTask, name: str | None, not_before: float | None = None) -> Enqueued:
-    return tasks.enqueue(QUEUE, PATH, msgspec.to_builtins(task), name, not_before)
+    body = msgspec.to_builtins(task) | {"hints": list(task.hints)}
+    return tasks.enqueue(QUEUE, PATH, body, name, not_before)
+
+
+def _digest(hints: tuple[str, ...]) -> tuple[str, ...]:
+    """What a task's name says of its hints: nothing where there are none."""
+    return (
+        (hashlib.sha256("\0".join(sorted(hints)).encode("utf-8", "surrogatepass")).hexdigest()[:20],) if hints else ()
+    )
 
 
 def _name(*parts: Any) -> str:

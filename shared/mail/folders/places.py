@@ -1,0 +1,168 @@
+"""The folders of a mailbox, each a document that says where it is followed from.
+
+::
+
+    first       its messages have yet to be read to the end: by the backfill, or by a resync where its cursor has expired
+    following   read to the end: every walk of live sync takes its changes
+    gone        the provider has it no longer: a resync asks for what was stored of it, then the document goes
+
+A folder is walked by one chain at a time, since a provider keeps only the last few cursors of each (docs/graph.md, 6): the
+phase says by which. What a folder newly holds is live sync's; only what may be long is not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+from shared import queries, refs
+from shared.errors import FolderAbsent, ProviderRefused
+from shared.mail.context import Account, Context
+from shared.mail.state import MailboxState
+from shared.ports import Create, Data, Doc, Store, Update, Write
+from shared.providers.base import FOLDER, Folder, Folders, Page
+
+FIRST, FOLLOWING, GONE = "first", "following", "gone"
+
+MAX_RESTARTS = 5
+"""So often a folder's first round may begin anew because its cursor is refused, before that is said aloud."""
+
+_RANKS = {"INBOX": "0", "SENT": "1", "DRAFT": "7", "SPAM": "8", "TRASH": "9"}
+_ORDINARY = "5"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One folder: ``link`` is its cursor, None to begin; ``order`` its place in every walk, the inbox first.
+
+    ``sweep`` is the resync that has to ask for what is stored of the folder and was not listed, 0 where there is none.
+    ``round`` counts its first rounds; ``restarts`` those of them in a row that did not come to their end.
+    """
+
+    id: str
+    name: str
+    parent: str
+    order: str
+    phase: str
+    link: str | None = None
+    sweep: int = 0
+    restarts: int = 0
+    round: int = 0
+
+    @property
+    def label(self) -> str:
+        """What messages of the folder carry."""
+        return f"{FOLDER}{self.id}"
+
+
+def read_place(doc: Doc) -> Place:
+    """The folder in a document."""
+    return Place(**{name: doc.data[name] for name in _NAMES})
+
+
+def changed(doc: Doc, **values: Any) -> tuple[Write, ...]:
+    """What writes other values into a folder's document; nothing where they are the same."""
+    differing = {name: value for name, value in values.items() if doc.data[name] != value}
+    return (Update(doc.ref, differing, doc.version),) if differing else ()
+
+
+def ask(account: Account, place: Place) -> Page:
+    """Read the folder's next page. Raises ``CursorExpired``, ``FolderAbsent``, provider errors."""
+    page = account.call(lambda provider, access: provider.changes(access, place.link or "", place.id))
+    if page.more and page.cursor == place.link:
+        raise ProviderRefused("The provider names the same page of a folder again.")
+    return page
+
+
+def advanced(doc: Doc, page: Page, sweep: int = 0) -> tuple[Write, ...]:
+    """What a folder's document becomes with a page: its link, and past the end of a first round its phase.
+
+    ``sweep``: the resync that has to sweep it, where that is only known now.
+    """
+    phase = doc.data["phase"] if page.more else FOLLOWING
+    restarts = doc.data["restarts"] if page.more else 0
+    return changed(doc, link=page.cursor, phase=phase, restarts=restarts, sweep=sweep or doc.data["sweep"])
+
+
+def anew(doc: Doc, run: int) -> tuple[Write, ...]:
+    """What has a folder read from its beginning, and then swept. Raises ``ProviderRefused`` where that never ends."""
+    place = read_place(doc)
+    begun = place.phase == FIRST
+    if begun and place.restarts >= MAX_RESTARTS:
+        raise ProviderRefused("The provider keeps refusing its own cursors of a folder.")
+    restarts = place.restarts + 1 if begun else 0
+    return changed(doc, phase=FIRST, link=None, sweep=run, restarts=restarts, round=place.round + 1)
+
+
+def lost(doc: Doc, run: int) -> tuple[Write, ...]:
+    """What has everything asked for that was stored of a folder which is no longer there."""
+    return changed(doc, phase=GONE, link=None, sweep=run)
+
+
+def learned(ctx: Context, state: MailboxState, folders: Folders, whole: bool, run: int) -> tuple[Write, ...]:
+    """What the documents of the folders become once the provider has told of them.
+
+    ``whole``: it has named all there are, so that others are gone.
+    """
+    if whole:
+        known = {doc.ref: doc for doc in queries.scan(ctx.store, queries.folders_of(state.id))}
+    else:
+        named = [refs.cursor(state.id, id_) for id_ in (*(one.id for one in folders.changed), *folders.gone)]
+        known = ctx.store.get(named) if named else {}
+    writes: list[Write] = []
+    present = set()
+    for folder in {one.id: one for one in folders.changed}.values():  # of one that is named twice the last word counts
+        ref = refs.cursor(state.id, folder.id)
+        present.add(ref)
+        doc = known.get(ref)
+        if doc is None:
+            writes.append(Create(ref, _document(_new(state, folder, ref))))
+        elif doc.data["phase"] == GONE:
+            writes += changed(doc, name=folder.name, parent=folder.parent, phase=FOLLOWING, link=None)
+        else:
+            writes += changed(doc, name=folder.name, parent=folder.parent)
+    gone = set(known) - present if whole else {refs.cursor(state.id, id_) for id_ in folders.gone} - present
+    for ref in sorted(gone):
+        if ref in known and known[ref].data["phase"] != GONE:
+            writes += lost(known[ref], run)
+    return tuple(writes)
+
+
+def unknown(store: Store, state: MailboxState, ids: Sequence[str]) -> tuple[Write, ...]:
+    """What makes those of some folders known that are not; the next walk finds out what they are."""
+    refs_ = {refs.cursor(state.id, id_): id_ for id_ in ids}
+    known = store.get(list(refs_)) if refs_ else {}
+    new = [(ref, Folder(id_, "", "", 0)) for ref, id_ in refs_.items() if ref not in known]
+    return tuple(Create(ref, _document(_new(state, folder, ref))) for ref, folder in new)
+
+
+def is_held(ctx: Context, state: MailboxState, place: Place) -> bool:
+    """Whether anything is stored of a folder whose first round is about to begin: what has gone since no round will name."""
+    return bool(ctx.store.query(queries.messages_in(state.id, place.label, 1)))
+
+
+def absent_or_anew(doc: Doc, error: Exception, run: int) -> tuple[Write, ...]:
+    """What a folder's document becomes whose cursor is refused, or which is gone."""
+    return lost(doc, run) if isinstance(error, FolderAbsent) else anew(doc, run)
+
+
+def _new(state: MailboxState, folder: Folder, ref: str) -> Place:
+    """A folder seen for the first time: the backfill's, as long as that goes on."""
+    rank = _RANKS.get(state.folders.get(folder.id, ""), _ORDINARY)
+    phase = FOLLOWING if state.backfill.done else FIRST
+    return Place(folder.id, folder.name, folder.parent, f"{rank}{refs.key(ref)}", phase)
+
+
+def _document(place: Place) -> Data:
+    return {name: getattr(place, name) for name in _NAMES}
+
+
+def sweeping(state: MailboxState) -> int:
+    """The resync by which a folder has to be swept that is marked now: the one that still lists, or the next."""
+    if state.resync is not None and state.resync.phase == "list":
+        return state.resync.run
+    return state.resyncs + 1
+
+
+_NAMES = tuple(spec.name for spec in fields(Place))

@@ -1,0 +1,149 @@
+"""Resync over folders: only those whose cursor has expired are read again, and only what they held is asked for.
+
+::
+
+    a folder's cursor has expired ..... its first round begins anew (list); what is stored of it and was not named is asked for
+    a folder has gone ................. what is stored of it is asked for
+    sweep: a message that the provider knows has moved; one that it answers 404 for is deleted; then the folder is done
+
+Live sync follows all other folders meanwhile. What is marked while a sweep goes on waits for the next one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from shared import queries, refs
+from shared.events import types
+from shared.mail.apply import Applied, anew, apply, finish
+from shared.mail.backfill import give_way
+from shared.mail.context import Account, Context, Loaded
+from shared.mail.fold import Notice, Work
+from shared.mail.folders import first_round, places
+from shared.mail.live import ring_gaps
+from shared.mail.resync import ASKED_AT_ONCE, SWEPT_AT_ONCE
+from shared.mail.state import STUCK_AFTER, MailboxState, Resync, healthy
+from shared.mail.tasks import StepTask, continue_chain, page_of, portion
+from shared.ports import Delete, Doc, Write
+from shared.providers.base import Change, Deleted, Missing
+
+
+def begun(state: MailboxState, at: float) -> MailboxState:
+    """The mailbox with a resync under way, where folders have been marked and the backfill does not see to them."""
+    if not state.backfill.done or state.resync is not None:
+        return state
+    # Its pages are counted on from those of the backfill, which may have kept some for it.
+    resync = Resync(state.resyncs + 1, floor="", page=state.backfill.page)
+    return healthy(replace(state, resync=resync, resyncs=resync.run, due_chain=at + STUCK_AFTER), "live", at)
+
+
+def go(ctx: Context, before: MailboxState, after: MailboxState) -> None:
+    """Set the chain going that a commit has begun."""
+    if after.resync is not None and (before.resync is None or before.resync.run != after.resync.run):
+        continue_chain(ctx.tasks, after, "resync")
+
+
+def walk(ctx: Context, loaded: Loaded, task: StepTask) -> bool:
+    """Take one step of the phase that the resync is in; False when it was spent."""
+    state = loaded.state
+    if state.resync is None:
+        return True
+    if task.page != page_of(state, "resync"):
+        continue_chain(ctx.tasks, state, "resync")
+        return True
+    give_way(ctx, loaded, task)
+    applied = _list(ctx, loaded, task) if state.resync.phase == "list" else _sweep(ctx, loaded, state.resync, task)
+    if applied is None:
+        return False
+    after = applied.loaded.state
+    finish(ctx, applied, task.published, None if after.resync is None else "resync")
+    ring_gaps(ctx, state, after)
+    return True
+
+
+def _list(ctx: Context, loaded: Loaded, task: StepTask) -> Applied | None:
+    docs = ctx.store.query(queries.folders_in(loaded.state.id, places.FIRST, 1))
+    if not docs:
+        at = ctx.clock.now()
+        work = Work("resync", at, advance=lambda current: _turned(current, at, phase="sweep"))
+        return apply(ctx, loaded, work, anew, None, task.published)
+
+    def advance(current: MailboxState, listed: int, at: float) -> MailboxState:
+        before = current.resync.listed if current.resync is not None else 0
+        return _turned(current, at, listed=before + listed)
+
+    return first_round.take(ctx, loaded, task, docs[0], "resync", advance)
+
+
+def _sweep(ctx: Context, loaded: Loaded, resync: Resync, task: StepTask) -> Applied | None:
+    """Ask for what is stored of one marked folder and was not named, some messages a step; then for that of the next."""
+    state = loaded.state
+    marked = ctx.store.query(queries.folders_to_sweep(state.id, resync.run))
+    if not marked:
+        return _end(ctx, loaded, resync, task)
+    account = Account(ctx, state, "background")
+    folder = marked[0]
+    place = places.read_place(folder)
+    docs = ctx.store.query(queries.messages_in(state.id, place.label, SWEPT_AT_ONCE, resync.after))
+    named = _named(ctx, state, resync, place) if docs else set()
+    doubtful = [doc for doc in docs if doc.data["id"] not in named]
+    asked = doubtful[: portion(ASKED_AT_ONCE, task)]
+    changes = _answers(account, asked)
+    at = ctx.clock.now()
+    after: str | None = None
+    writes: tuple[Write, ...] = ()
+    if len(asked) < len(doubtful):
+        after = refs.key(asked[-1].ref)
+    elif len(docs) == SWEPT_AT_ONCE:
+        after = refs.key(docs[-1].ref)
+    elif folder.data["phase"] == places.GONE:
+        writes = (Delete(folder.ref, folder.version),)
+    else:
+        writes = places.changed(folder, sweep=0)
+    work = Work(
+        "resync", at, changes, lambda now: _turned(now, at, after=after), writes=writes, unordered=True, loose=True
+    )
+    # A folder that is given up must hold nothing that somebody has stored meanwhile.
+    position = anew if writes else (lambda current: page_of(current, "resync"))
+    return apply(ctx, loaded, work, position, account, task.published)
+
+
+def _end(ctx: Context, loaded: Loaded, resync: Resync, task: StepTask) -> Applied | None:
+    """All marked folders have been swept; those that were marked meanwhile are the next resync's."""
+    state, at = loaded.state, ctx.clock.now()
+    pages = [page.ref for page in queries.scan(ctx.store, queries.resync_pages(state.id))]
+    later = ctx.store.query(queries.folders_in(state.id, places.FIRST, 1))
+    later = later or ctx.store.query(queries.folders_to_sweep(state.id, resync.run + 1))
+    writes: tuple[Write, ...] = tuple(Delete(page) for page in pages)
+    notice = Notice(types.COMPLETED, {"kind": "resync", "listed": resync.listed})
+
+    def advance(current: MailboxState) -> MailboxState:
+        ended = healthy(replace(current, resync=None, last_synced_at=at, due_chain=None), "resync", at)
+        return begun(ended, at) if later else ended
+
+    return apply(ctx, loaded, Work("resync", at, (), advance, (notice,), writes), anew, None, task.published)
+
+
+def _named(ctx: Context, state: MailboxState, resync: Resync, place: places.Place) -> set[str]:
+    """What the folder's last round has named; nothing of a folder that is gone, and nothing that an earlier round did."""
+    if place.phase == places.GONE:
+        return set()
+    mine = (resync.run, place.label, place.round)
+    pages = queries.scan(ctx.store, queries.resync_pages(state.id))
+    found = (page.data for page in pages if (page.data["run"], page.data["label"], page.data["round"]) == mine)
+    return {id_ for data in found for id_ in data["ids"]}
+
+
+def _answers(account: Account, docs: list[Doc]) -> tuple[Change, ...]:
+    """What the provider says of messages; one that it does not know is in no folder."""
+    versions = {doc.data["id"]: doc.data["version"] for doc in docs}
+    if not docs:
+        return ()
+    answers = account.call(lambda provider, access: provider.fetch(access, list(versions)))
+    return tuple(Deleted(one.id, versions[one.id]) if isinstance(one, Missing) else one for one in answers)
+
+
+def _turned(state: MailboxState, at: float, **position: object) -> MailboxState:
+    assert state.resync is not None
+    resync = replace(state.resync, page=state.resync.page + 1, **position)  # type: ignore[arg-type]
+    return healthy(replace(state, resync=resync, last_synced_at=at, due_chain=at + STUCK_AFTER), "resync", at)

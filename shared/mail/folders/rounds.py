@@ -1,0 +1,229 @@
+"""Live sync over folders: a walk that reads which folders there are and then takes the changes of each.
+
+::
+
+    poll, lifecycle, reconnect -> begin: one write says that a walk is under way, so that no two use a folder's cursor at once
+        step 1      the folders themselves: new ones are followed, of those that are gone all is asked for
+        steps 2..   up to 20 folders, one after another; their changes and their cursors in one commit
+        at the end  caught up; another walk at once where somebody asked for one meanwhile
+    doorbell that names messages -> these are read, no folder is walked (``hints``)
+
+What a walk costs: a request for the folders and one for each; a write to begin, one a step, and one a folder, for a cursor
+has to be kept even where it brought nothing (docs/graph.md, 6).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+
+from shared import queries
+from shared.errors import CursorExpired, FolderAbsent, Paced, ProviderUnavailable, RateLimited
+from shared.mail.apply import anew, apply, finish
+from shared.mail.context import Account, Context, Loaded, amend_mailbox
+from shared.mail.fold import Work
+from shared.mail.folders import hints, places, resync
+from shared.mail.live import PUSHED_WITHIN, left_over, ring_gaps
+from shared.mail.state import STUCK_AFTER, MailboxState, Walk, followed, healthy
+from shared.mail.tasks import StepTask, continue_chain, enqueue_once, page_of
+from shared.observability import logs
+from shared.ports import Write
+from shared.providers.base import Change, Upsert
+
+FOLDERS_AT_ONCE = 20
+CHANGES_AT_ONCE = 200
+"""Changes after which a step reads no further folder."""
+
+SECONDS_AT_ONCE = 60.0
+"""Seconds after which a step reads no further folder: a slow provider must not outlast the step's own limit."""
+
+DOUBTED_EVERY = 3_600.0
+"""Seconds within which a channel that told nothing of a mail is looked after once."""
+
+_LOG = logs.named(__name__)
+
+
+def look(ctx: Context, loaded: Loaded, task: StepTask) -> bool:
+    """Take one step of the walk, beginning it where none is under way; False when it was spent."""
+    if task.hints:
+        return hints.look(ctx, loaded, task)
+    state = loaded.state
+    if state.walk is None:
+        return (task.page is not None and task.page != page_of(state, "live")) or _begin(ctx, loaded, task)
+    if task.page != page_of(state, "live"):
+        if task.rung:
+            amend_mailbox(ctx, state.id, _asked_again, loaded)
+        continue_chain(ctx.tasks, state, "live", task.published)  # perhaps its next step never was enqueued
+        return True
+    return _folders(ctx, loaded, task) if state.walk.after is None else _changes(ctx, loaded, state.walk, task)
+
+
+def _begin(ctx: Context, loaded: Loaded, task: StepTask) -> bool:
+    at = ctx.clock.now()
+    begun = apply(ctx, loaded, Work("live", at, advance=lambda current: _begun(current, at)), lambda now: now.pages)
+    if begun is None:
+        return False
+    continue_chain(ctx.tasks, begun.loaded.state, "live", task.published)
+    return True
+
+
+def _folders(ctx: Context, loaded: Loaded, task: StepTask) -> bool:
+    """Read which folders there are; a cursor that the provider has forgotten leads to reading them all."""
+    state = loaded.state
+    account = Account(ctx, state)
+    cursor = followed(state)
+    at = ctx.clock.now()
+    try:
+        folders = account.call(lambda provider, access: provider.folders(access, cursor))
+        whole = not cursor
+    except CursorExpired:
+        folders = account.call(lambda provider, access: provider.folders(access, ""))
+        whole = True
+    writes = places.learned(ctx, state, folders, whole, places.sweeping(state))
+    total = sum(folder.total for folder in folders.changed)
+
+    def advance(current: MailboxState) -> MailboxState:
+        if not cursor:
+            current = replace(current, backfill=replace(current.backfill, total=total))
+        after = replace(current, cursor=folders.cursor, cursor_at=at, walk=replace(_walk(current), after=""))
+        return resync.begun(_turned(after, at), at) if writes else _turned(after, at)
+
+    applied = apply(ctx, loaded, Work("live", at, advance=advance, writes=writes), anew, account, task.published)
+    if applied is None:
+        return False
+    after = applied.loaded.state
+    finish(ctx, applied, task.published, successor="live")
+    if not after.backfill.done:
+        continue_chain(ctx.tasks, after, "backfill")
+    resync.go(ctx, state, after)
+    return True
+
+
+@dataclass(slots=True)
+class _Taken:
+    """What a step has read: changes, what becomes of the folders, and how far it has come."""
+
+    after: str
+    changes: list[Change] = field(default_factory=list)
+    writes: list[Write] = field(default_factory=list)
+    walked: list[str] = field(default_factory=list)
+    begins: bool = False
+    marked: bool = False
+    ended: bool = False
+
+
+def _changes(ctx: Context, loaded: Loaded, walk: Walk, task: StepTask) -> bool:
+    state = loaded.state
+    account = Account(ctx, state)
+    taken = _take(ctx, account, state, walk)
+    at = ctx.clock.now()
+    work = Work(
+        "live",
+        at,
+        tuple(taken.changes),
+        lambda current: _advanced(current, state, taken, at),
+        writes=tuple(taken.writes),
+        unordered=True,
+        walked=frozenset(taken.walked),
+    )
+
+    def position(current: MailboxState) -> object:
+        # Whether anything was stored of a new folder was asked of this very mailbox.
+        return object() if taken.begins else current.pages
+
+    applied = apply(ctx, loaded, work, position, account, task.published)
+    if applied is None:
+        return False
+    after = applied.loaded.state
+    if after.push_gaps > state.push_gaps:
+        _LOG.info("push_missed", "A mail was found that no push had told of.", mailbox_id=state.id, seconds=after.lag)
+        # Perhaps the channel is gone and the provider's word of it was lost, too: prolonging it finds out.
+        enqueue_once(ctx.tasks, after, "channel", f"missed{math.floor(at / DOUBTED_EVERY)}")
+    if after.walk is not None:
+        finish(ctx, applied, task.published, successor="live")
+    elif applied.segments or task.published > state.published or left_over(after):
+        finish(ctx, applied, task.published)
+    resync.go(ctx, state, after)
+    ring_gaps(ctx, state, after)
+    return True
+
+
+def _take(ctx: Context, account: Account, state: MailboxState, walk: Walk) -> _Taken:
+    """Read one folder after another; one that fails leaves what has been read to be kept first."""
+    taken = _Taken(walk.after or "")
+    begun = ctx.clock.now()
+    docs = ctx.store.query(queries.folders_in(state.id, places.FOLLOWING, FOLDERS_AT_ONCE, taken.after))
+    for doc in docs:
+        if len(taken.changes) >= CHANGES_AT_ONCE or ctx.clock.now() - begun > SECONDS_AT_ONCE:
+            return taken
+        place = places.read_place(doc)
+        if place.link is None:
+            taken.begins = True
+            if places.is_held(ctx, state, place):  # then it has to be swept behind its first round, like an old one
+                taken.writes += places.anew(doc, places.sweeping(state))
+                taken.marked = True
+                taken.after = place.order
+                continue
+        try:
+            page = places.ask(account, place)
+        except (CursorExpired, FolderAbsent) as refused:
+            taken.writes += places.absent_or_anew(doc, refused, places.sweeping(state))
+            taken.marked = True
+        except (RateLimited, Paced, ProviderUnavailable):
+            if taken.after == walk.after:
+                raise
+            return taken  # the next step meets the same trouble, with nothing to lose
+        else:
+            taken.writes += places.advanced(doc, page)
+            taken.changes += page.changes
+            taken.walked.append(place.label)
+            if page.more:
+                return taken
+        taken.after = place.order
+    taken.ended = len(docs) < FOLDERS_AT_ONCE
+    return taken
+
+
+def _walk(state: MailboxState) -> Walk:
+    assert state.walk is not None
+    return state.walk
+
+
+def _asked_again(state: MailboxState) -> MailboxState:
+    return state if state.walk is None else replace(state, walk=replace(state.walk, again=True))
+
+
+def _begun(state: MailboxState, at: float) -> MailboxState:
+    return _turned(replace(state, walk=Walk(at)), at)
+
+
+def _turned(state: MailboxState, at: float) -> MailboxState:
+    """The walk one step further; every step counts, so that a successor's name is never used twice."""
+    after = replace(state, pages=state.pages + 1, more=True, due_live=at + STUCK_AFTER)
+    return healthy(after, "live", at)
+
+
+def _advanced(state: MailboxState, before: MailboxState, taken: _Taken, at: float) -> MailboxState:
+    walk = _walk(state)
+    state = _arrived(state, before, taken, at)
+    if taken.marked:
+        state = resync.begun(state, at)
+    if not taken.ended:
+        return _turned(replace(state, walk=replace(walk, after=taken.after)), at)
+    # What came while it was walked, and where it had been already, is not known to be there.
+    state = replace(state, caught_up_at=walk.begun_at)
+    if walk.again:
+        return _begun(state, at)
+    return replace(_turned(replace(state, walk=None), at), more=False, due_live=None)
+
+
+def _arrived(state: MailboxState, before: MailboxState, taken: _Taken, at: float) -> MailboxState:
+    """The mailbox with what the messages of a page say of how fast they have come."""
+    since = before.caught_up_at or at
+    times = [one.message.received_at for one in taken.changes if isinstance(one, Upsert)]
+    fresh = [time for time in times if time >= since - PUSHED_WITHIN]
+    if not fresh:
+        return state
+    late = at - min(fresh)
+    unpushed = state.channel is not None and state.messages > before.messages and late > PUSHED_WITHIN
+    return replace(state, last_synced_at=at, lag=max(0.0, round(late, 3)), push_gaps=state.push_gaps + int(unpushed))

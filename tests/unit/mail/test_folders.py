@@ -1,0 +1,347 @@
+"""Mailboxes whose provider tells of changes for each folder apart, followed to the same ends as any other."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from shared import queries, refs
+from shared.mail.context import amend_mailbox
+from shared.mail.folders.places import FOLLOWING, read_place
+from shared.mail.tasks import poll, ring
+from tests.folders import MemoryFolders
+from tests.machine import MAILBOX, UID, Machine
+
+
+class Outlook(Machine):
+    """A machine whose provider has folders."""
+
+    provider: MemoryFolders
+
+    def __init__(self, folder: Path, seed: int = 0) -> None:
+        super().__init__(folder, seed, provider=MemoryFolders)
+
+    def types(self) -> list[str]:
+        return [event.type for event in self.log() if event.type.startswith("email.")]
+
+    def told(self, id_: str) -> list[str]:
+        return [event.type for event in self.log() if event.data.get("provider_message_id") == id_]
+
+    def places(self) -> dict[str, tuple[str, int]]:
+        docs = queries.scan(self.store.inner, queries.folders_of(MAILBOX))
+        return {place.id: (place.phase, place.sweep) for place in map(read_place, docs)}
+
+    def poll(self) -> None:
+        """The walk that the schedule begins."""
+        poll(self.tasks, MAILBOX, self.clock.now())
+        self.run(10)
+
+
+@pytest.fixture
+def outlook(tmp_path: Path) -> Outlook:
+    return Outlook(tmp_path)
+
+
+def test_the_past_of_every_folder_is_read_and_each_is_followed_from_then_on(outlook: Outlook) -> None:
+    outlook.provider.create_folder("f-work")
+    for number in range(250):
+        outlook.provider.deliver(f"w{number}", at=1000.0 + number, folder="f-work")
+    outlook.followed(mails=30)
+    assert outlook.state.status == "live"
+    assert outlook.state.backfill.total == 280
+    assert set(outlook.places().values()) == {(FOLLOWING, 0)}
+    outlook.verify()
+    assert Counter(outlook.types()) == {"email.received": 280}
+    assert outlook.provider.asked["f-work"] == 3
+
+
+def test_a_message_that_a_doorbell_names_costs_one_request_and_no_walk(outlook: Outlook) -> None:
+    outlook.followed(mails=3)
+    outlook.provider.calls.clear()
+    outlook.provider.asked.clear()
+    outlook.provider.deliver("new")
+    outlook.ring("new")
+    outlook.run(10)
+    assert outlook.told("new") == ["email.received"]
+    assert outlook.provider.calls["fetch"] == 1
+    assert not outlook.provider.asked
+    outlook.poll()
+    assert outlook.told("new") == ["email.received"]
+    outlook.verify()
+
+
+def test_a_hint_that_is_not_served_yet_is_looked_at_again(outlook: Outlook) -> None:
+    outlook.followed(mails=1)
+    outlook.ring("late")
+    outlook.run(0.5)
+    outlook.provider.deliver("late")
+    outlook.run(10)
+    assert outlook.told("late") == ["email.received"]
+    outlook.verify()
+
+
+def test_a_hint_of_a_deleted_message_tells_of_it_within_seconds(outlook: Outlook) -> None:
+    outlook.followed(mails=2)
+    outlook.provider.delete("old0")
+    outlook.ring("old0")
+    outlook.run(10)
+    assert outlook.told("old0") == ["email.received", "email.deleted"]
+    outlook.verify()
+
+
+def test_a_walk_finds_what_no_doorbell_has_told_of(outlook: Outlook) -> None:
+    outlook.provider.create_folder("f-work")
+    outlook.followed(mails=3)
+    outlook.provider.deliver("new", folder="f-work")
+    outlook.provider.touch("old0", add=["STARRED"], remove=["UNREAD"])
+    outlook.provider.delete("old1")
+    outlook.poll()
+    assert outlook.told("new") == ["email.received"]
+    assert outlook.told("old0") == ["email.received", "email.updated"]
+    assert outlook.told("old1") == ["email.received", "email.deleted"]
+    outlook.verify()
+
+
+@pytest.mark.parametrize("target", ["f-archive", "f-trash"])
+def test_a_move_is_one_update_whichever_folder_is_walked_first(outlook: Outlook, target: str) -> None:
+    outlook.provider.create_folder("f-archive")
+    outlook.provider.deliver("there", folder=target, at=10.0)
+    outlook.followed(mails=2)
+    outlook.provider.move("old0", target)
+    outlook.poll()
+    assert outlook.told("old0") == ["email.received", "email.updated"]
+    if target == "f-archive":
+        outlook.provider.move("there", "f-inbox")
+        outlook.poll()
+        assert outlook.told("there") == ["email.received", "email.updated"]
+    outlook.verify()
+
+
+def test_an_empty_walk_asks_once_for_the_folders_and_once_for_each(outlook: Outlook) -> None:
+    for number in range(55):
+        outlook.provider.create_folder(f"f-{number}")
+    outlook.followed(mails=5)
+    outlook.provider.asked.clear()
+    outlook.provider.calls.clear()
+    rev = outlook.state.rev
+    outlook.store.writes = 0
+    outlook.poll()
+    assert (outlook.provider.calls["folders"], outlook.provider.asked.total()) == (1, 60)
+    assert set(outlook.provider.asked.values()) == {1}
+    assert outlook.store.writes == 60 + (outlook.state.rev - rev)
+    assert outlook.state.rev - rev == 1 + 1 + 4
+    assert outlook.told("old0") == ["email.received"]
+
+
+def test_cursors_that_expired_cost_their_folders_another_round_and_no_event(outlook: Outlook) -> None:
+    for number in range(20):
+        outlook.provider.create_folder(f"f-{number}")
+        outlook.provider.deliver(f"m{number}", at=100.0 + number, folder=f"f-{number}")
+    outlook.followed(mails=5)
+    before = len(outlook.log())
+    expired = [f"f-{number}" for number in range(0, 20, 4)]
+    outlook.provider.expire(*expired)
+    outlook.provider.asked.clear()
+    outlook.poll()
+    outlook.run(60)
+    assert outlook.state.resync is None
+    assert set(outlook.places().values()) == {(FOLLOWING, 0)}
+    asked = outlook.provider.asked
+    assert {folder for folder, times in asked.items() if times > 1} == set(expired)
+    assert [event.type for event in outlook.log()[before:]] == ["sync.completed"]
+    outlook.verify()
+
+
+def test_what_went_while_a_cursor_was_expired_is_found_by_the_sweep(outlook: Outlook) -> None:
+    outlook.provider.create_folder("f-work")
+    for number in range(5):
+        outlook.provider.deliver(f"w{number}", at=100.0 + number, folder="f-work")
+    outlook.followed(mails=1)
+    outlook.provider.delete("w1")
+    outlook.provider.move("w2", "f-inbox")
+    outlook.provider.expire("f-work")
+    outlook.poll()
+    outlook.run(60)
+    assert outlook.told("w1") == ["email.received", "email.deleted"]
+    assert outlook.told("w2") == ["email.received", "email.updated"]
+    assert outlook.told("w3") == ["email.received"]
+    outlook.verify()
+
+
+def test_a_folder_that_goes_takes_its_messages_along(outlook: Outlook) -> None:
+    outlook.provider.create_folder("f-work")
+    for number in range(5):
+        outlook.provider.deliver(f"w{number}", at=100.0 + number, folder="f-work")
+    outlook.followed(mails=2)
+    outlook.provider.move("w0", "f-inbox")
+    outlook.provider.delete_folder("f-work")
+    outlook.poll()
+    outlook.run(60)
+    assert "f-work" not in outlook.places()
+    assert outlook.told("w0") == ["email.received", "email.updated"]
+    assert outlook.told("w1") == ["email.received", "email.deleted"]
+    outlook.verify()
+
+
+def test_a_folder_that_appears_is_read_from_its_beginning(outlook: Outlook) -> None:
+    outlook.followed(mails=2)
+    outlook.provider.create_folder("f-new")
+    outlook.provider.deliver("n0", at=50.0, folder="f-new")
+    outlook.provider.move("old0", "f-new")
+    outlook.poll()
+    assert outlook.told("n0") == ["email.received"]
+    assert outlook.told("old0") == ["email.received", "email.updated"]
+    outlook.verify()
+
+
+def test_a_cursor_of_the_folders_that_expired_has_them_all_read_again(outlook: Outlook) -> None:
+    outlook.provider.create_folder("f-work")
+    outlook.provider.deliver("w0", at=100.0, folder="f-work")
+    outlook.followed(mails=2)
+    outlook.provider.create_folder("f-new")
+    outlook.provider.deliver("n0", folder="f-new")
+    outlook.provider.delete_folder("f-work")
+    outlook.provider.expire_folders()
+    outlook.poll()
+    outlook.run(60)
+    assert outlook.told("n0") == ["email.received"]
+    assert outlook.told("w0") == ["email.received", "email.deleted"]
+    outlook.verify()
+
+
+def test_a_cursor_refused_within_the_first_round_begins_it_anew_and_loses_nothing(outlook: Outlook) -> None:
+    outlook.provider.folder_page = 5
+    for number in range(30):
+        outlook.provider.deliver(f"m{number}", at=100.0 + number)
+    outlook.connect()
+    seen = 0
+
+    def after_two(call: str) -> None:
+        nonlocal seen
+        seen += call == "changes" and outlook.provider.asked["f-inbox"] == 3
+        if seen == 1 and call == "changes":
+            seen += 1
+            outlook.provider.on_call = None
+            outlook.provider.delete("m29")
+            outlook.provider.expire("f-inbox")
+
+    outlook.provider.on_call = after_two
+    outlook.run(120)
+    assert outlook.state.status == "live"
+    assert outlook.told("m29") == ["email.received", "email.deleted"]
+    outlook.verify()
+
+
+def test_a_mail_that_comes_during_the_first_rounds_is_told_of_at_once(outlook: Outlook) -> None:
+    outlook.provider.folder_page = 2
+    for number in range(60):
+        outlook.provider.deliver(f"m{number}", at=100.0 + number)
+    outlook.connect()
+    outlook.clock.advance(1)
+    for _ in range(6):
+        for delivery in outlook.queue.claim(5):
+            outlook.deliver(delivery)
+    assert not outlook.state.backfill.done
+    outlook.provider.deliver("new")
+    outlook.ring("new")
+    outlook.deliver(outlook.claim(hints=["new"]))
+    assert outlook.told("new") == ["email.received"]
+    assert not outlook.state.backfill.done
+    outlook.run(300)
+    outlook.verify()
+
+
+def test_no_two_steps_use_the_cursor_of_a_folder_at_once(outlook: Outlook) -> None:
+    """Polls, doorbells and rescues all meet the one walk; a folder's cursor is asked for once in each."""
+    outlook.followed(mails=5)
+    outlook.provider.asked.clear()
+    for offset in (0.0, 0.1, 0.2):
+        poll(outlook.tasks, MAILBOX, outlook.clock.now() + offset)
+    outlook.ring()
+    for delivery in outlook.queue.claim(10):
+        outlook.deliver(delivery)
+    outlook.run(0.05)
+    assert set(outlook.provider.asked.values()) <= {1, 2}
+    outlook.run(30)
+    outlook.verify()
+
+
+def test_a_walk_that_others_write_beside_goes_on_at_once(outlook: Outlook) -> None:
+    """A step that rests on the whole mailbox is spent by any commit; its page is still its own to take."""
+    written = 0
+
+    def write(call: str) -> None:
+        nonlocal written
+        if call == "folders" and written < 3:
+            written += 1
+            amend_mailbox(outlook.ctx, MAILBOX, lambda state: replace(state, updated_at=state.updated_at + 1))
+
+    outlook.provider.deliver("m0", at=10.0)
+    outlook.provider.on_call = write
+    outlook.connect()
+    outlook.run(30)
+    assert written == 3
+    assert outlook.state.status == "live"
+    outlook.verify()
+
+
+def test_a_doorbell_without_hints_during_a_walk_has_another_follow(outlook: Outlook) -> None:
+    outlook.followed(mails=2)
+    outlook.provider.asked.clear()
+    late: list[str] = []
+
+    def arrive(call: str) -> None:
+        if call == "changes" and not late and outlook.provider.asked["f-sent"]:
+            late.append("late")
+            outlook.provider.deliver("late")
+            ring(outlook.tasks, outlook.clock, MAILBOX)
+
+    outlook.provider.on_call = arrive
+    outlook.poll()
+    outlook.run(30)
+    assert outlook.told("late") == ["email.received"]
+    outlook.verify()
+
+
+def test_a_page_that_a_doorbell_overtook_does_not_bring_the_older_message_back(outlook: Outlook) -> None:
+    """The page was read before the change, the doorbell's look after it, and the look was written first."""
+    outlook.followed(mails=3)
+    outlook.provider.touch("old0", add=["STARRED"])
+    stale = False
+
+    def overtake(call: str) -> None:
+        nonlocal stale
+        if call == "changed" and not stale:
+            stale = True
+            outlook.provider.touch("old0", add=["IMPORTANT"])
+            outlook.ring("old0")
+            outlook.deliver(outlook.claim(hints=["old0"]))
+
+    outlook.provider.on_call = overtake
+    outlook.poll()
+    outlook.run(30)
+    updates = [e for e in outlook.log() if e.type == "email.updated"]
+    assert [("IMPORTANT" in e.data["labels"], "STARRED" in e.data["labels"]) for e in updates] == [(True, True)]
+    outlook.verify()
+
+
+def test_what_is_told_again_is_no_event(outlook: Outlook) -> None:
+    outlook.followed(mails=3)
+    before = outlook.state.head
+    for _ in range(3):
+        outlook.ring("old0", "old1")
+        outlook.run(10)
+        outlook.poll()
+    assert outlook.state.head == before
+    outlook.verify()
+
+
+def test_erasing_leaves_no_folder_behind(outlook: Outlook) -> None:
+    outlook.followed(mails=3)
+    outlook.accounts.erase(UID, MAILBOX)
+    outlook.run(120, ticks=True)
+    assert outlook.places() == {}
+    assert refs.stream(MAILBOX) not in outlook.store.get([refs.stream(MAILBOX)])
