@@ -23,8 +23,8 @@ from shared.queries import SHAPES
 PATH = Path(__file__).resolve().parents[1] / "firestore.indexes.json"
 
 COLLECTIONS = (
-    "users", "grants", "mailboxes", "messages", "log", "gaps", "resync", "streams", "watermarks", "effects", "intents",
-    "routes", "oauth",
+    "users", "grants", "mailboxes", "messages", "log", "gaps", "cursors", "resync", "streams", "watermarks", "effects",
+    "intents", "routes", "oauth",
 )  # fmt: skip
 """Every collection id below which the product writes documents (``shared/refs.py``); a test records them."""
 

@@ -17,7 +17,7 @@ from shared.oauth.consents import LIFETIME
 from shared.ports import Check, Delete, Doc, Query, Shape, Store, Write
 from shared.sets import Ports, embedded
 from shared.settings import Settings
-from tests.world import ADDRESS, MAILBOX, UID, World
+from tests.world import ADDRESS, MAILBOX, OUTLOOK, UID, World
 
 
 @dataclass(slots=True)
@@ -41,7 +41,10 @@ class RecordingStore:
 
 
 def a_whole_life(folder: Path, patch: pytest.MonkeyPatch) -> tuple[RecordingStore, RecordingStore]:
-    """Backfill, live changes, a gap, a resync, retention, a rebuild, a disconnect, the erasure of all, and consents."""
+    """Backfill, live changes, a gap, a resync, retention, a rebuild, a disconnect, the erasure of all, and consents.
+
+    The person has an Outlook mailbox beside, one folder of which has to be read again.
+    """
     recorded: list[RecordingStore] = []
 
     def recording(settings: Settings, *more: Any, **options: Any) -> Ports:
@@ -53,7 +56,9 @@ def a_whole_life(folder: Path, patch: pytest.MonkeyPatch) -> tuple[RecordingStor
     world = World(folder, log_retention_days=1, page_size=10)
     assert consent_url(WorldClient(world))
     world.connect(mails=40)
+    world.connect_outlook([_MAIL | {"date": world.clock.now() - 60}])
     world.run(120)
+    world.outlook.expire_delta(ADDRESS)
     world.traffic(30, seconds=60)
     [refused] = world.google.add_mails(ADDRESS, [_MAIL | {"date": world.clock.now()}])
     world.google.refuse(ADDRESS, refused, 500)
@@ -72,6 +77,7 @@ def a_whole_life(folder: Path, patch: pytest.MonkeyPatch) -> tuple[RecordingStor
     world.api("POST", "/mail/disconnect", {"provider": "google"})
     world.run(120)
     world.product.accounts.erase(UID, MAILBOX)
+    world.product.accounts.erase(UID, OUTLOOK)
     world.run(3600)
     world.close()
     main, keys = recorded
