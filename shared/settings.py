@@ -90,10 +90,14 @@ class Settings:
     )
     microsoft_client_id: str = _setting("MICROSOFT_CLIENT_ID", "", "OAuth client id at Microsoft.")
     microsoft_client_secret: str = _setting(
-        "MICROSOFT_CLIENT_SECRET", "", "OAuth client secret at Microsoft; wins over the secret `microsoft-client-secret`."
+        "MICROSOFT_CLIENT_SECRET",
+        "",
+        "OAuth client secret at Microsoft; wins over the secret `microsoft-client-secret`.",
     )
     microsoft_redirect_uri: str = _setting(
-        "MICROSOFT_REDIRECT_URI", "", "Where Microsoft sends people back to: the public URL of `/oauth/microsoft/callback`."
+        "MICROSOFT_REDIRECT_URI",
+        "",
+        "Where Microsoft sends people back to: the public URL of `/oauth/microsoft/callback`.",
     )
     microsoft_scopes: tuple[str, ...] = _setting(
         "MICROSOFT_SCOPES",

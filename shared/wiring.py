@@ -18,6 +18,7 @@ import msgspec
 from flask import Flask, Request
 from werkzeug.wrappers import Response
 
+from shared.conversion import convertible
 from shared.errors import Busy, ConfigurationError, InvalidRequest
 from shared.events.app import AppStream
 from shared.events.consume import Harness
@@ -273,12 +274,14 @@ class Brainstem:
         return as_function(app)
 
 
+@convertible
 @dataclass(frozen=True, slots=True)
 class _Bell:
     stream: str
     last: int
 
 
+@convertible
 @dataclass(frozen=True, slots=True)
 class _Rebuild:
     stream: str

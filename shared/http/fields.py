@@ -10,6 +10,7 @@ import orjson
 from flask import request
 from werkzeug.exceptions import RequestEntityTooLarge, UnsupportedMediaType
 
+from shared.conversion import convertible
 from shared.errors import InvalidRequest, TooLarge
 from shared.events.types import RESERVED
 from shared.providers.base import PROVIDERS
@@ -28,6 +29,7 @@ _PATH = re.compile(r"`\$\.(\w+)|field `(\w+)`")
 _Body = TypeVar("_Body", bound=msgspec.Struct)
 
 
+@convertible
 class Connect(msgspec.Struct, frozen=True):
     """``POST /mail/connect``."""
 
@@ -39,6 +41,7 @@ class Connect(msgspec.Struct, frozen=True):
     login_hint: str | None = None
 
 
+@convertible
 class Start(msgspec.Struct, frozen=True):
     """``POST /oauth/{provider}/start``."""
 
@@ -46,6 +49,7 @@ class Start(msgspec.Struct, frozen=True):
     login_hint: str | None = None
 
 
+@convertible
 class Proof(msgspec.Struct, frozen=True):
     """``POST /oauth/{provider}/identity``."""
 
@@ -53,12 +57,14 @@ class Proof(msgspec.Struct, frozen=True):
     code_verifier: str
 
 
+@convertible
 class Disconnect(msgspec.Struct, frozen=True):
     """``POST /mail/disconnect``."""
 
     provider: str
 
 
+@convertible
 class Post(msgspec.Struct, frozen=True):
     """``POST /events``."""
 

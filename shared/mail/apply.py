@@ -17,7 +17,7 @@ from shared.events.publish import relay
 from shared.mail import told
 from shared.mail.context import Account, Context, Loaded, load, mark_sent, with_rev
 from shared.mail.findings import Told
-from shared.mail.fold import Work, fold
+from shared.mail.fold import Moment, Work, fold
 from shared.mail.folders import places
 from shared.mail.state import MailboxState, difference, sent
 from shared.mail.tasks import continue_chain
@@ -65,6 +65,7 @@ def apply(
     be. ``optimistic`` skips the first read of the documents: a Conflict tells when one is there after all;
     ``known`` is what has been read of them already, since the page was. Raises ``Stopped``, ``Retry``, provider errors.
     """
+    work = replace(work, moment=Moment.of(loaded.state))
     fetched_with = (loaded.state.epoch, position(loaded.state))
     if known is None:
         known = {} if optimistic else _documents(ctx, loaded.state, work)
@@ -102,7 +103,6 @@ def apply(
             if (loaded.state.epoch, position(loaded.state)) != fetched_with or _moved(ctx, work):
                 _publish(ctx, loaded, written)
                 return None
-            work = replace(work, overtaken=work.unordered, read=frozenset())
             known = _documents(ctx, loaded.state, work)
             continue
         return Applied(loaded, tuple(written))
@@ -135,12 +135,12 @@ def _completed(
 ) -> Work:
     """The page with the messages that had to be read before it could be judged."""
     if work.unordered:
-        return _read(work, fetched, known)
+        return _read(work, fetched, known, Moment.of(loaded.state))
     heard = {**work.told, **_told(ctx, loaded, known, fetched)}
     return replace(work, changes=(*fetched, *work.changes), told=heard)
 
 
-def _read(work: Work, fetched: tuple[Fetched, ...], known: Mapping[str, Doc]) -> Work:
+def _read(work: Work, fetched: tuple[Fetched, ...], known: Mapping[str, Doc], moment: Moment) -> Work:
     """The page with what the messages themselves say in place of what it said of them.
 
     The provider knows a message by its id wherever it is, so one that cannot be read is in no folder any more.
@@ -153,7 +153,7 @@ def _read(work: Work, fetched: tuple[Fetched, ...], known: Mapping[str, Doc]) ->
         if isinstance(one, Missing) and one.id in known
     ]
     there = [answer for answer in fetched if not isinstance(answer, Missing)]
-    return replace(work, changes=(*rest, *there, *gone), read=work.read | read)
+    return replace(work, changes=(*rest, *there, *gone), read={**work.read, **dict.fromkeys(read, moment)})
 
 
 def _houses(ctx: Context, loaded: Loaded, work: Work) -> tuple[Write, ...]:

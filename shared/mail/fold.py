@@ -54,16 +54,30 @@ class Notice:
 
 
 @dataclass(frozen=True, slots=True)
+class Moment:
+    """A mailbox as it stood when the provider was asked: its revision, and how far the walks over folders had come."""
+
+    rev: int = 0
+    walks: tuple[int, int, int] = (0, 0, 0)
+
+    @classmethod
+    def of(cls, mailbox: MailboxState) -> Moment:
+        """The moment of a mailbox that was just read."""
+        resync = mailbox.resync.page if mailbox.resync is not None else -mailbox.resyncs
+        return cls(mailbox.rev, (mailbox.pages, mailbox.backfill.page, resync))
+
+
+@dataclass(frozen=True, slots=True)
 class Work:
     """What one step has to apply: changes in the provider's order and what they do to the mailbox once all are in.
 
     ``writes`` go with the last commit; they may not touch messages or segments. ``told`` is what the log says of messages
     whose documents may not know it.
 
-    ``unordered``: the provider's versions have no order, so what a page says is newer than the documents only if nothing was
-    committed since it was fetched. ``overtaken``: something was; then a message that differs is read again. ``read`` are those
-    that have been, after the mailbox was. ``loose``: the page is no folder's, so nothing will tell what has become meanwhile
-    of a message that is not stored yet; it is read again, too. ``walked`` are the labels of the folders that the page is of.
+    ``unordered``: the provider's versions have no order, so what a page says of a message is newer than its document only if
+    that was written before the page was fetched: at ``moment``, as the mailbox stood then; or for messages that have been read
+    again since, in ``read``. ``loose``: the page is of no folder, so nothing will tell what has become of a message that is not
+    stored, if a walk has passed meanwhile. ``walked`` are the labels of the folders that the page is of.
     """
 
     kind: Kind
@@ -74,14 +88,17 @@ class Work:
     writes: tuple[Write, ...] = ()
     told: Mapping[str, Told] = field(default_factory=dict)
     unordered: bool = False
-    overtaken: bool = False
     loose: bool = False
-    read: frozenset[str] = frozenset()
     walked: frozenset[str] = frozenset()
+    moment: Moment = Moment()
+    read: Mapping[str, Moment] = field(default_factory=dict)
 
-    def doubts(self, id_: str) -> bool:
-        """Whether what the page says of a message may be older than what is stored of it."""
-        return self.overtaken and id_ not in self.read
+    def doubts(self, mailbox: MailboxState, item: _Item, id_: str) -> bool:
+        """Whether what the page says of a message may be older than what is stored of it, or than its end."""
+        then = self.read.get(id_, self.moment)
+        if item.now is None:
+            return self.loose and Moment.of(mailbox).walks != then.walks
+        return item.rev > then.rev
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +125,7 @@ class _Item:
 
     before: Data | None
     now: Data | None
+    rev: int = 0  # the mailbox's when the document was written, where versions have no order
     counted: int = 0  # whether the mailbox counts it among its messages
     fresh: bool = False  # fetched within this page: newer than anything a resync distrusts
     trouble: str | None = None  # why it could not be read
@@ -149,20 +167,23 @@ def fits(message: Message) -> bool:
 def _item(doc: Doc | None, work: Work, change: Change) -> _Item:
     """The document that a change meets, with what the log knows better."""
     told = work.told.get(change.id)
+    rev = 0 if doc is None else int(doc.data.get("rev", 0))
     if told is None or not isinstance(change, Upsert):
         data = None if doc is None else doc.data
-        return _Item(data, data, _counts(data))
+        if data is not None and rev:
+            data = {name: value for name, value in data.items() if name != "rev"}
+        return _Item(data, data, rev, _counts(data))
     data = mail.placeholder(change.id, change.message.version) if doc is None else doc.data
     # What was announced and is not gone was counted when it was stored, whatever has become of its document.
     counted = int(bool(told.announced) and not told.gone)
     data = {**data, "announced": told.announced or data["announced"]}
-    return _Item(data, data, max(counted, _counts(data)))
+    return _Item(data, data, rev, max(counted, _counts(data)))
 
 
 def _apply(mailbox: MailboxState, work: Work, item: _Item, change: Change) -> None:
     match change:
         case Upsert(message) if work.unordered:
-            _replace(work, item, message)
+            _replace(mailbox, work, item, message)
         case Upsert(message):
             _upsert(work, item, message)
         case LabelsChanged():
@@ -171,9 +192,9 @@ def _apply(mailbox: MailboxState, work: Work, item: _Item, change: Change) -> No
             present = item.now is not None and item.now["state"] == mail.PRESENT
             item.wanted = present and item.now is not None and folder in item.now["labels"] and id_ not in work.read
         case Deleted(id_, version) if work.unordered:
-            if item.now is not None and item.now["state"] == mail.PRESENT and not work.doubts(id_):
+            item.wanted = item.now is not None and work.doubts(mailbox, item, id_)
+            if item.now is not None and item.now["state"] == mail.PRESENT and not item.wanted:
                 item.now = mail.removed(item.now, version)
-            item.wanted = item.now is not None and work.doubts(id_)
         case Deleted(id_, version):
             if item.now is None or not newer(item.now["version"], version):
                 item.now = mail.tombstone(id_, version, item.now["announced"] if item.now else None)
@@ -205,7 +226,7 @@ def _upsert(work: Work, item: _Item, message: Message) -> None:
     item.trouble = None
 
 
-def _replace(work: Work, item: _Item, message: Message) -> None:
+def _replace(mailbox: MailboxState, work: Work, item: _Item, message: Message) -> None:
     """Take over a message whose version cannot be compared, unless it has to be read first.
 
     What is gone comes back only if it can be read, and what others have written since the page was fetched may be newer.
@@ -216,9 +237,8 @@ def _replace(work: Work, item: _Item, message: Message) -> None:
         item.trouble = TOO_LARGE
         return
     fresh = mail.present(message, now["announced"] if now else None)
-    gone = now is not None and now["state"] == mail.TOMBSTONE
-    late = work.overtaken and (now is not None or work.loose)
-    if fresh != now and message.id not in work.read and (gone or late):
+    back = now is not None and now["state"] == mail.TOMBSTONE and message.id not in work.read
+    if fresh != now and (back or work.doubts(mailbox, item, message.id)):
         item.wanted = True
         return
     item.now, item.trouble = fresh, None
@@ -288,6 +308,8 @@ def _commits(mailbox: MailboxState, known: Mapping[str, Doc], work: Work, items:
             yield _commit(state, writes, events)
             writes, events, weight = [], [], 0
         weight += size
+        if work.unordered:
+            now = {**now, "rev": mailbox.rev + 1}
         writes.append(_write(mailbox, known.get(id_), id_, now))
         if event is not None:
             events.append(event)

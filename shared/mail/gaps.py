@@ -64,9 +64,11 @@ def retry(ctx: Context, loaded: Loaded, _task: StepTask) -> bool:
         Update(doc.ref, verdict.fields, doc.version) for doc, verdict in zip(due, verdicts, strict=True)
     )
     changes = tuple(verdict.change for verdict in verdicts if verdict.change is not None)
-    # A gap that another chain has opened again since is a Conflict: then this look is spent, whatever the cursor says.
-    work = Work("gaps", at, changes, advance, writes=writes, unordered=account.provider.per_folder)
-    applied = apply(ctx, loaded, work, anew, account)
+    # A gap that another chain has opened again since is a Conflict: then this look is spent, whatever the cursor says. Where
+    # versions have no order only that counts: a message that somebody has written since is read again.
+    unordered = account.provider.per_folder
+    work = Work("gaps", at, changes, advance, writes=writes, unordered=unordered, loose=unordered)
+    applied = apply(ctx, loaded, work, (lambda _: None) if unordered else anew, account)
     if applied is None:
         return False
     finish(ctx, applied)

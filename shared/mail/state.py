@@ -19,6 +19,7 @@ from typing import Any
 import msgspec
 
 from shared import queries, refs
+from shared.conversion import convertible
 from shared.mail.findings import Audit, Audited
 from shared.mail.quota import Quota
 from shared.ports import Data, Doc
@@ -105,6 +106,7 @@ class Trouble:
     stopped: bool = False
 
 
+@convertible
 @dataclass(frozen=True, slots=True)
 class MailboxState:
     """Everything about a mailbox but its messages. Times are seconds since the epoch.

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from shared import refs
+from shared.conversion import convertible
 from shared.errors import InvalidRequest
 from shared.mail.state import MailboxState
 from shared.ports import Clock, Enqueued, Tasks
@@ -43,6 +44,7 @@ HINTS_AT_MOST = 20
 HINT_CHARS = 512
 
 
+@convertible
 @dataclass(frozen=True, slots=True)
 class StepTask:
     """One step to take. ``epoch`` None means the current one; ``page`` None means wherever the chain stands.

@@ -8,6 +8,7 @@ from enum import StrEnum
 import msgspec
 
 from shared.cas import amend
+from shared.conversion import convertible
 from shared.oauth.browser import Browser
 from shared.oauth.stopped import Stopped, Why
 from shared.oauth.tickets import Tickets
@@ -33,6 +34,7 @@ class Prompt(StrEnum):
     SELECT_ACCOUNT = "select_account"
 
 
+@convertible
 @dataclass(frozen=True, slots=True)
 class Consent:
     """What was asked for, by whom, and where it leads.

@@ -2,7 +2,7 @@
 
 A hint is where to look first, nothing more: it costs one request however many folders there are, and the walks find whatever
 no hint has named. No cursor is used, so none is spent. What a provider does not serve yet, or serves as it was, is looked at
-once more 3 to 5 seconds later; then what cannot be read is believed to be gone if it is stored, and is a gap if it is not.
+once more 3 to 5 seconds later; then what cannot be read is believed to be gone if it is stored, and left to the walks if not.
 """
 
 from __future__ import annotations
@@ -59,9 +59,7 @@ def _judged(
             changes.append(answer)
         elif first:
             open_.append(answer.id)
-        elif doc is None:
-            changes.append(answer)
-        elif doc.data["state"] == mail.PRESENT:
+        elif doc is not None and doc.data["state"] == mail.PRESENT:
             changes.append(Deleted(answer.id, doc.data["version"]))
     return tuple(changes), tuple(open_)
 

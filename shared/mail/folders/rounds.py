@@ -18,7 +18,7 @@ import math
 from dataclasses import dataclass, field, replace
 
 from shared import queries
-from shared.errors import CursorExpired, FolderAbsent, Paced, ProviderUnavailable, RateLimited
+from shared.errors import CursorExpired, FolderAbsent, Paced, ProviderError, ProviderUnavailable, RateLimited
 from shared.mail.apply import anew, apply, finish
 from shared.mail.context import Account, Context, Loaded, amend_mailbox
 from shared.mail.fold import Work
@@ -109,6 +109,7 @@ class _Taken:
     walked: list[str] = field(default_factory=list)
     begins: bool = False
     marked: bool = False
+    trouble: ProviderError | None = None
     ended: bool = False
 
 
@@ -139,12 +140,15 @@ def _changes(ctx: Context, loaded: Loaded, walk: Walk, task: StepTask) -> bool:
         _LOG.info("push_missed", "A mail was found that no push had told of.", mailbox_id=state.id, seconds=after.lag)
         # Perhaps the channel is gone and the provider's word of it was lost, too: prolonging it finds out.
         enqueue_once(ctx.tasks, after, "channel", f"missed{math.floor(at / DOUBTED_EVERY)}")
+    resync.go(ctx, state, after)
+    ring_gaps(ctx, state, after)
+    if taken.trouble is not None:  # what was read before is kept; the rest waits as for any trouble
+        finish(ctx, applied, task.published)
+        raise taken.trouble
     if after.walk is not None:
         finish(ctx, applied, task.published, successor="live")
     elif applied.segments or task.published > state.published or left_over(after):
         finish(ctx, applied, task.published)
-    resync.go(ctx, state, after)
-    ring_gaps(ctx, state, after)
     return True
 
 
@@ -169,10 +173,11 @@ def _take(ctx: Context, account: Account, state: MailboxState, walk: Walk) -> _T
         except (CursorExpired, FolderAbsent) as refused:
             taken.writes += places.absent_or_anew(doc, refused, places.sweeping(state))
             taken.marked = True
-        except (RateLimited, Paced, ProviderUnavailable):
+        except (RateLimited, Paced, ProviderUnavailable) as trouble:
             if taken.after == walk.after:
                 raise
-            return taken  # the next step meets the same trouble, with nothing to lose
+            taken.trouble = trouble
+            return taken
         else:
             taken.writes += places.advanced(doc, page)
             taken.changes += page.changes

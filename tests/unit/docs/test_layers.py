@@ -14,7 +14,7 @@ from tests.unit.docs.pages import sources
 
 LAYERS = (
     {"errors", "settings", "ports", "refs", "queries", "cas"},
-    {"adapters", "identity", "vault", "oauth", "events", "providers", "observability"},
+    {"adapters", "identity", "vault", "oauth", "events", "providers", "observability", "conversion"},
     {"http", "mail", "sets", "wiring"},
 )
 """The parts of ``shared`` from below; an arrow may point down or sideways, never up."""
@@ -91,10 +91,17 @@ def test_nothing_outside_the_tests_imports_them() -> None:
     assert arrows("infra", "tests") == []
 
 
-def test_the_google_simulator_knows_nothing_of_the_engine_or_its_providers() -> None:
-    used = {other for _, other in arrows("infra.local.google", "shared")}
+@pytest.mark.parametrize("simulator", ["google", "microsoft", "simulated"])
+def test_no_simulator_knows_anything_of_the_engine_or_its_providers(simulator: str) -> None:
+    used = {other for _, other in arrows(f"infra.local.{simulator}", "shared")}
     assert not any(is_below(other, "shared.mail", "shared.providers", "shared.wiring") for other in used)
     assert all(is_below(other, "shared.ports.Clock", "shared.adapters.embedded.clock") for other in used), used
+
+
+def test_the_simulators_know_nothing_of_each_other_and_what_they_share_nothing_of_them() -> None:
+    assert arrows("infra.local.google", "infra.local.microsoft") == []
+    assert arrows("infra.local.microsoft", "infra.local.google") == []
+    assert arrows("infra.local.simulated", "infra.local.google", "infra.local.microsoft") == []
 
 
 def test_no_part_of_the_laptop_reaches_into_the_engine_or_its_providers() -> None:
@@ -124,11 +131,24 @@ def test_mail_knows_what_providers_yield_and_no_provider() -> None:
 
 
 def test_a_provider_knows_no_other_and_nothing_of_the_engine() -> None:
-    assert arrows("shared.providers.gmail", "shared.mail", "shared.events", "shared.vault", "shared.adapters") == []
+    assert arrows("shared.providers", "shared.mail", "shared.events", "shared.vault", "shared.adapters") == []
+    assert arrows("shared.providers.gmail", "shared.providers.graph") == []
+    assert arrows("shared.providers.graph", "shared.providers.gmail") == []
+    assert arrows("shared.providers.http", "shared.providers.gmail", "shared.providers.graph") == []
 
 
 def test_consent_knows_no_provider_and_no_engine() -> None:
-    assert arrows("shared.oauth", "shared.providers.gmail", "shared.mail", "shared.events", "shared.adapters") == []
+    assert (
+        arrows(
+            "shared.oauth",
+            "shared.providers.gmail",
+            "shared.providers.graph",
+            "shared.mail",
+            "shared.events",
+            "shared.adapters",
+        )
+        == []
+    )
 
 
 def test_only_the_sets_know_adapters_and_only_the_wiring_knows_sets_and_providers() -> None:
@@ -136,7 +156,9 @@ def test_only_the_sets_know_adapters_and_only_the_wiring_knows_sets_and_provider
         return {one for one, other in arrows("shared", to) if part_of(one) != part_of(other)}
 
     assert known("shared.adapters") == {"shared.sets", "shared.wiring"}  # the wiring takes the clock of last resort
-    assert known("shared.sets") == known("shared.providers.gmail") == {"shared.wiring"}
+    assert (
+        known("shared.sets") == known("shared.providers.gmail") == known("shared.providers.graph") == {"shared.wiring"}
+    )
 
 
 def test_only_http_and_the_wiring_import_a_web_framework() -> None:

@@ -345,3 +345,29 @@ def test_erasing_leaves_no_folder_behind(outlook: Outlook) -> None:
     outlook.run(120, ticks=True)
     assert outlook.places() == {}
     assert refs.stream(MAILBOX) not in outlook.store.get([refs.stream(MAILBOX)])
+
+
+def test_a_pause_within_a_walk_keeps_what_was_read_and_holds_for_all(outlook: Outlook) -> None:
+    outlook.followed(mails=2)
+    outlook.provider.deliver("new")
+    outlook.provider.asked.clear()
+
+    def limit(call: str) -> None:
+        if call == "changes" and outlook.provider.asked["f-drafts"]:
+            outlook.provider.on_call = None
+            outlook.provider.limit_next = 45.0
+
+    outlook.provider.on_call = limit
+    begun = outlook.clock.now()
+    outlook.poll()
+    assert outlook.told("new") == ["email.received"]
+    assert (outlook.state.resume_at or 0) >= begun + 45
+    before = outlook.provider.asked.total()
+    outlook.ring("old0")
+    outlook.run(30)
+    assert outlook.provider.asked.total() == before
+    assert outlook.provider.calls["fetch"] == 0
+    outlook.run(60)
+    assert outlook.state.status == "live"
+    assert outlook.state.walk is None
+    outlook.verify()
