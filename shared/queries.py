@@ -107,8 +107,8 @@ def folders_in(mailbox: str, phase: str, limit: int, after: str | None = None) -
 
 
 def folders_to_sweep(mailbox: str, run: int) -> Query:
-    """The folders whose stored messages a resync has to ask for unless a listing has named them."""
-    return Query("cursors", refs.stream(mailbox), (("sweep", run),), limit=500)
+    """The folders whose stored messages a resync, or one before it, has to ask for unless a listing has named them."""
+    return Query("cursors", refs.stream(mailbox), range=Range("sweep", after=0, up_to=run), limit=500)
 
 
 def resync_pages(mailbox: str) -> Query:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from shared.errors import CursorExpired, ProviderUnavailable, RateLimited, ReauthRequired
+from shared.errors import CursorExpired, PageExpired, ProviderUnavailable, RateLimited, ReauthRequired
 from shared.ports import Clock
 from shared.providers.base import (
     Access,
@@ -14,6 +14,7 @@ from shared.providers.base import (
     Channel,
     Deleted,
     Fetched,
+    Folders,
     LabelsChanged,
     Limits,
     Listing,
@@ -34,6 +35,7 @@ class MemoryProvider:
 
     clock: Clock
     name: str = "GOOGLE"
+    per_folder: bool = False
     address: str = "ann@example.org"
     history_page: int = 100
     messages: dict[str, Message] = field(default_factory=dict)
@@ -51,7 +53,7 @@ class MemoryProvider:
     limit_next: float | None = None
     on_call: Callable[[str], None] | None = None
     _arrived: dict[str, int] = field(default_factory=dict)
-    _history: list[tuple[int, str, str, tuple[str, ...]]] = field(default_factory=list)
+    _history: list[tuple[int, str, str, tuple[str, ...], tuple[str, ...]]] = field(default_factory=list)
     _last: int = 100_000_000_000_000_000_000
     _floor: int = 0
 
@@ -73,21 +75,19 @@ class MemoryProvider:
             snippet="",
             headers={"Subject": subject or f"Subject of {id_}"},
         )
-        self._history.append((version, "added", id_, ()))
+        self._history.append((version, "added", id_, (), ()))
 
     def relabel(self, id_: str, add: Sequence[str] = (), remove: Sequence[str] = ()) -> None:
         message = self.messages[id_]
         version = self._next()
         labels = tuple(sorted(set(message.labels).difference(remove).union(add)))
         self.messages[id_] = replace(message, labels=labels, version=str(version))
-        if add:
-            self._history.append((version, "label+", id_, tuple(add)))
-        if remove:
-            self._history.append((version, "label-", id_, tuple(remove)))
+        if add or remove:
+            self._history.append((version, "labels", id_, tuple(add), tuple(remove)))
 
     def delete(self, id_: str) -> None:
         del self.messages[id_]
-        self._history.append((self._next(), "deleted", id_, ()))
+        self._history.append((self._next(), "deleted", id_, (), ()))
 
     def expire_history(self) -> None:
         """Every cursor taken so far answers 404 from now on."""
@@ -101,6 +101,8 @@ class MemoryProvider:
         self, access: Access, page: str | None, limit: int, label: str | None = None, within: Span | None = None
     ) -> Listing:
         self._called("list")
+        if page is not None and not page.isdecimal():
+            raise PageExpired
         named = [id_ for id_, message in self.messages.items() if label is None or label in message.labels]
         if within is not None:
             until = float("inf") if within.until is None else within.until
@@ -128,31 +130,33 @@ class MemoryProvider:
         self.calls["thread"] += len(whole)
         return tuple(self._get(id_) for id_ in (*ids, *others))
 
-    def changes(self, access: Access, cursor: str) -> Page:
+    def changes(self, access: Access, cursor: str, folder: str = "") -> Page:
         self._called("changes")
-        if int(cursor) < self._floor:
+        if not cursor.isdecimal() or int(cursor) < self._floor:
             raise CursorExpired
         records = [record for record in self._history if record[0] > int(cursor)]
         taken = records[: self.history_page]
-        gone = {id_ for _, kind, id_, _ in taken if kind == "deleted"}
+        gone = {id_ for _, kind, id_, _, _ in taken if kind == "deleted"}
         changes: list[Change] = []
-        for version, kind, id_, labels in taken:
+        for version, kind, id_, added, removed in taken:
             if kind == "added" and id_ not in gone:
                 self.calls["get"] += 1
                 changes.append(self._get(id_))
             elif kind == "deleted":
                 changes.append(Deleted(id_, str(version)))
-            elif kind == "label+":
-                changes.append(LabelsChanged(id_, str(version), added=labels))
-            elif kind == "label-":
-                changes.append(LabelsChanged(id_, str(version), removed=labels))
+            elif kind == "labels":
+                changes.append(LabelsChanged(id_, str(version), added, removed))
         more = len(taken) < len(records)
         page = Page(tuple(changes), str(taken[-1][0]) if more else str(self._last), more)
         if self.on_call is not None:
             self.on_call("changed")
         return page
 
-    def open_channel(self, access: Access) -> Channel | None:
+    def folders(self, access: Access, cursor: str) -> Folders:
+        self._called("folders")
+        return Folders((), (), cursor)
+
+    def open_channel(self, access: Access, current: str, secret: str) -> Channel | None:
         self._called("open_channel")
         if not self.channelled:
             return None

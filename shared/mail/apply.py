@@ -17,11 +17,11 @@ from shared.events.publish import relay
 from shared.mail import told
 from shared.mail.context import Account, Context, Loaded, load, mark_sent, with_rev
 from shared.mail.findings import Told
-from shared.mail.fold import Moment, Work, fold
+from shared.mail.fold import Work, fold
 from shared.mail.folders import places
 from shared.mail.state import MailboxState, difference, sent
 from shared.mail.tasks import continue_chain
-from shared.ports import Doc, Update, Write
+from shared.ports import Doc, Update
 from shared.providers.base import FOLDER, Deleted, Fetched, Missing, Refused, Upsert
 
 ATTEMPTS = 12
@@ -65,15 +65,14 @@ def apply(
     be. ``optimistic`` skips the first read of the documents: a Conflict tells when one is there after all;
     ``known`` is what has been read of them already, since the page was. Raises ``Stopped``, ``Retry``, provider errors.
     """
-    work = replace(work, moment=Moment.of(loaded.state))
+    work = replace(work, since=loaded.state.rev)
     fetched_with = (loaded.state.epoch, position(loaded.state))
     if known is None:
         known = {} if optimistic else _documents(ctx, loaded.state, work)
     written: list[Segment] = []
     fetches = 0
     for _ in range(ATTEMPTS):
-        whole = replace(work, writes=(*work.writes, *houses)) if (houses := _houses(ctx, loaded, work)) else work
-        folded = fold(sent(loaded.state, published), known, whole)
+        folded = fold(sent(loaded.state, published), known, _placed(ctx, loaded, work))
         if folded.stop is not None:
             raise Stopped(folded.stop)
         if folded.wanted:
@@ -100,7 +99,7 @@ def apply(
             if current is None:
                 return None
             loaded = current
-            if (loaded.state.epoch, position(loaded.state)) != fetched_with or _moved(ctx, work):
+            if (loaded.state.epoch, position(loaded.state)) != fetched_with or _moved(ctx, loaded, work):
                 _publish(ctx, loaded, written)
                 return None
             known = _documents(ctx, loaded.state, work)
@@ -135,12 +134,12 @@ def _completed(
 ) -> Work:
     """The page with the messages that had to be read before it could be judged."""
     if work.unordered:
-        return _read(work, fetched, known, Moment.of(loaded.state))
+        return _read(work, fetched, known, loaded.state.rev)
     heard = {**work.told, **_told(ctx, loaded, known, fetched)}
     return replace(work, changes=(*fetched, *work.changes), told=heard)
 
 
-def _read(work: Work, fetched: tuple[Fetched, ...], known: Mapping[str, Doc], moment: Moment) -> Work:
+def _read(work: Work, fetched: tuple[Fetched, ...], known: Mapping[str, Doc], rev: int) -> Work:
     """The page with what the messages themselves say in place of what it said of them.
 
     The provider knows a message by its id wherever it is, so one that cannot be read is in no folder any more.
@@ -153,23 +152,33 @@ def _read(work: Work, fetched: tuple[Fetched, ...], known: Mapping[str, Doc], mo
         if isinstance(one, Missing) and one.id in known
     ]
     there = [answer for answer in fetched if not isinstance(answer, Missing)]
-    return replace(work, changes=(*rest, *there, *gone), read={**work.read, **dict.fromkeys(read, moment)})
+    return replace(work, changes=(*rest, *there, *gone), read={**work.read, **dict.fromkeys(read, rev)})
 
 
-def _houses(ctx: Context, loaded: Loaded, work: Work) -> tuple[Write, ...]:
-    """What makes folders known that messages are in and no walk has come to: else nobody would learn that they are gone."""
+def _placed(ctx: Context, loaded: Loaded, work: Work) -> Work:
+    """The page with what is to be known of folders that it is not of: when they were walked, and that they are there.
+
+    A folder that no walk has come to is made known: else nobody would learn that it is gone, and its messages with it.
+    """
     if not work.unordered:
-        return ()
+        return work
     upserts = [change.message for change in work.changes if isinstance(change, Upsert)]
-    folders = {label for message in upserts for label in message.labels if label.startswith(FOLDER)} - work.walked
-    return places.unknown(ctx.store, loaded.state, [label.removeprefix(FOLDER) for label in sorted(folders)])
+    labels = {label for message in upserts for label in message.labels if label.startswith(FOLDER)} - work.walked
+    if not labels:
+        return work
+    walked_at, new = places.seen(ctx.store, loaded.state, sorted(labels))
+    return replace(work, places=(*work.places, *new), walked_at=walked_at)
 
 
-def _moved(ctx: Context, work: Work) -> bool:
-    """Whether a folder that a page was read from is no longer followed from where it was."""
-    expected = {write.ref: write.expect for write in work.writes if work.unordered and isinstance(write, Update)}
+def _moved(ctx: Context, loaded: Loaded, work: Work) -> bool:
+    """Whether what a page rests on beside the mailbox is no longer as it was when the page was fetched."""
+    if not work.unordered:
+        return False
+    expected = {write.ref: write.expect for write in (*work.places, *work.writes) if isinstance(write, Update)}
     found = ctx.store.get(list(expected)) if expected else {}
-    return any(ref not in found or found[ref].version != version for ref, version in expected.items())
+    if any(ref not in found or found[ref].version != version for ref, version in expected.items()):
+        return True
+    return any(places.is_held(ctx.store, loaded.state, label) for label in work.begins)
 
 
 def _told(ctx: Context, loaded: Loaded, known: Mapping[str, Doc], fetched: tuple[Fetched, ...]) -> Mapping[str, Told]:

@@ -8,7 +8,7 @@ what a page means is one set of rules that have to be read together.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
@@ -19,7 +19,7 @@ from shared.events.envelope import Event, Segment, numbered_id, segments
 from shared.mail import message as mail
 from shared.mail.findings import Told
 from shared.mail.state import OUTBOX_DEADLINE, MailboxState
-from shared.ports import Create, Data, Doc, Put, Update, Write
+from shared.ports import Create, Data, Delete, Doc, Put, Update, Write
 from shared.providers.base import Change, Deleted, LabelsChanged, Left, Message, Missing, Refused, Upsert, newer
 
 Kind: TypeAlias = Literal["live", "backfill", "resync", "gaps", "audit", "notice"]
@@ -54,20 +54,6 @@ class Notice:
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
-    """A mailbox as it stood when the provider was asked: its revision, and how far the walks over folders had come."""
-
-    rev: int = 0
-    walks: tuple[int, int, int] = (0, 0, 0)
-
-    @classmethod
-    def of(cls, mailbox: MailboxState) -> Moment:
-        """The moment of a mailbox that was just read."""
-        resync = mailbox.resync.page if mailbox.resync is not None else -mailbox.resyncs
-        return cls(mailbox.rev, (mailbox.pages, mailbox.backfill.page, resync))
-
-
-@dataclass(frozen=True, slots=True)
 class Work:
     """What one step has to apply: changes in the provider's order and what they do to the mailbox once all are in.
 
@@ -75,9 +61,11 @@ class Work:
     whose documents may not know it.
 
     ``unordered``: the provider's versions have no order, so what a page says of a message is newer than its document only if
-    that was written before the page was fetched: at ``moment``, as the mailbox stood then; or for messages that have been read
-    again since, in ``read``. ``loose``: the page is of no folder, so nothing will tell what has become of a message that is not
-    stored, if a walk has passed meanwhile. ``walked`` are the labels of the folders that the page is of.
+    that was written before the page was fetched, when the mailbox had the revision ``since``; or before the message was read
+    again, at one of ``read``. ``places`` are what becomes of folders, and go with the last commit. Of a page that is of no
+    folder (``loose``) nothing will tell what has become of a message that is not stored, if its folder was walked meanwhile:
+    ``walked_at`` has the revisions at which folders were, by label. ``begins`` are folders whose first round begins with the
+    page, ``walked`` all that it is of, by label.
     """
 
     kind: Kind
@@ -88,17 +76,20 @@ class Work:
     writes: tuple[Write, ...] = ()
     told: Mapping[str, Told] = field(default_factory=dict)
     unordered: bool = False
+    since: int = 0
+    read: Mapping[str, int] = field(default_factory=dict)
+    places: tuple[Create | Update | Delete, ...] = ()
     loose: bool = False
     walked: frozenset[str] = frozenset()
-    moment: Moment = Moment()
-    read: Mapping[str, Moment] = field(default_factory=dict)
+    walked_at: Mapping[str, int] = field(default_factory=dict)
+    begins: tuple[str, ...] = ()
 
-    def doubts(self, mailbox: MailboxState, item: _Item, id_: str) -> bool:
+    def doubts(self, item: _Item, id_: str, labels: Sequence[str] = ()) -> bool:
         """Whether what the page says of a message may be older than what is stored of it, or than its end."""
-        then = self.read.get(id_, self.moment)
-        if item.now is None:
-            return self.loose and Moment.of(mailbox).walks != then.walks
-        return item.rev > then.rev
+        since = self.read.get(id_, self.since)
+        if item.now is not None:
+            return item.rev > since
+        return self.loose and any(self.walked_at.get(label, 0) > since for label in labels)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +174,7 @@ def _item(doc: Doc | None, work: Work, change: Change) -> _Item:
 def _apply(mailbox: MailboxState, work: Work, item: _Item, change: Change) -> None:
     match change:
         case Upsert(message) if work.unordered:
-            _replace(mailbox, work, item, message)
+            _replace(work, item, message)
         case Upsert(message):
             _upsert(work, item, message)
         case LabelsChanged():
@@ -192,7 +183,7 @@ def _apply(mailbox: MailboxState, work: Work, item: _Item, change: Change) -> No
             present = item.now is not None and item.now["state"] == mail.PRESENT
             item.wanted = present and item.now is not None and folder in item.now["labels"] and id_ not in work.read
         case Deleted(id_, version) if work.unordered:
-            item.wanted = item.now is not None and work.doubts(mailbox, item, id_)
+            item.wanted = item.now is not None and work.doubts(item, id_)
             if item.now is not None and item.now["state"] == mail.PRESENT and not item.wanted:
                 item.now = mail.removed(item.now, version)
         case Deleted(id_, version):
@@ -226,7 +217,7 @@ def _upsert(work: Work, item: _Item, message: Message) -> None:
     item.trouble = None
 
 
-def _replace(mailbox: MailboxState, work: Work, item: _Item, message: Message) -> None:
+def _replace(work: Work, item: _Item, message: Message) -> None:
     """Take over a message whose version cannot be compared, unless it has to be read first.
 
     What is gone comes back only if it can be read, and what others have written since the page was fetched may be newer.
@@ -238,7 +229,7 @@ def _replace(mailbox: MailboxState, work: Work, item: _Item, message: Message) -
         return
     fresh = mail.present(message, now["announced"] if now else None)
     back = now is not None and now["state"] == mail.TOMBSTONE and message.id not in work.read
-    if fresh != now and (back or work.doubts(mailbox, item, message.id)):
+    if fresh != now and (back or work.doubts(item, message.id, message.labels)):
         item.wanted = True
         return
     item.now, item.trouble = fresh, None
@@ -319,8 +310,15 @@ def _commits(mailbox: MailboxState, known: Mapping[str, Doc], work: Work, items:
         head += 1
         events.append(_notice(mailbox, notice, head, work.at))
     state = _written(state, work.at, events, head, messages, due_gaps)
-    if writes or events or work.writes or work.advance(mailbox) != mailbox:
-        yield _commit(work.advance(state), [*writes, *work.writes], events)
+    last = (*work.writes, *_stamped(work.places, mailbox.rev + 1))
+    if writes or events or last or work.advance(mailbox) != mailbox:
+        yield _commit(work.advance(state), [*writes, *last], events)
+
+
+def _stamped(places: tuple[Create | Update | Delete, ...], rev: int) -> Iterator[Write]:
+    """The writes of folders, with the revision that tells others when they were walked."""
+    for write in places:
+        yield write if isinstance(write, Delete) else replace(write, data={**write.data, "rev": rev})
 
 
 def _weight(now: Data, event: Event | None) -> int:

@@ -8,6 +8,7 @@ day) belong to no mail and are shown for themselves.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from tests.bench.counted import PAGE, Adapters, CountedWorld, embedded_alone
@@ -45,8 +46,11 @@ _METHODS = {
     "users.getProfile": "profile",
     "users.watch": "watch",
     "token": "token",
+    "messages.delta": "delta",
+    "messages.get": "message",
+    "mailFolders.delta": "folders",
 }
-_NOT_OF_A_MAIL = ("tick", "sync live poll", "sync channel")
+_NOT_OF_A_MAIL = ("tick", "sync live poll", "sync channel", "sync audit")
 
 
 def count(
@@ -69,6 +73,23 @@ def count(
     figures += _live("following", followers)
     figures += _consumer(backfill, [*isolated, *followers])
     return [*figures, *_idle(world.pass_time(REFRESH_DUE), [*isolated, *followers])] if hours else figures
+
+
+def count_outlook(folder: Path, mails: int, folders: int) -> list[Figure]:
+    """The same of an Outlook mailbox with so many of a person's own folders beside the seven that every mailbox has."""
+    world = CountedWorld(folder, folders=folders)
+    figures = _backfill(world.followed(mails), mails)
+    _await_poll(world)
+    world.pass_time(FORGOTTEN)
+    for which, number in (("isolated", 0), ("following", 1)):
+        figures += _live(which, [world.receive(number)])
+    poll = world.pass_time(FORGOTTEN).total(lambda what: what.startswith("sync live"))
+    figures += [
+        Figure(IDLE, "poll: document writes", poll.writes, exact=True, note="the walk's steps, and each folder's cursor"),
+        Figure(IDLE, "poll: document reads", poll.reads, exact=True),
+        *_requests(IDLE, "poll: ", poll, 1),
+    ]
+    return [replace(figure, section=f"Outlook, {folders} folders: {figure.section}") for figure in figures]
 
 
 def _await_poll(world: CountedWorld) -> None:

@@ -18,9 +18,9 @@ from werkzeug.test import Client
 from infra.local import world as worlds
 from infra.local.collect import collect
 from infra.local.google import wire
-from infra.local.google.answers import Answer
 from infra.local.google.routes import Call, find
 from infra.local.google.simulator import GoogleSimulator
+from infra.local.simulated.answers import Answer
 from infra.local.verify import Report, verify
 from infra.local.world import WorldClient
 from tests.world import ADDRESS, MAILBOX, World

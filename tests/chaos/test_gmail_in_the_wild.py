@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 import pytest
 
-from infra.local.google.answers import Answer
+from infra.local.simulated.answers import Answer
 from infra.local.verify import seconds
 from tests.chaos.gmail_case import PUSH_FAULTS, Case, raw
 from tests.world import ADDRESS

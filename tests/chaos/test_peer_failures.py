@@ -1126,7 +1126,7 @@ def _labels_by_get(patch: Patch) -> None:
 
 
 def _not_stopped_first(patch: Patch) -> None:
-    patch.setattr("shared.providers.gmail.failures.Failure.one_push_client", False)
+    patch.setattr("shared.providers.gmail.provider.one_push_client", lambda _: False)
 
 
 def _filtered(patch: Patch) -> None:

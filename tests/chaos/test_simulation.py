@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.simulation.plan import CHANGES_AT_LEAST, MAILS_AT_LEAST, Action, Box, Plan
+from infra.local.world import Served
+from tests.chaos.simulation.host import Asked, Crossing
+from tests.chaos.simulation.plan import CHANGES_AT_LEAST, MAILS_AT_LEAST, PROVIDERS, Action, Box, Plan
 from tests.chaos.simulation.report import failure_text
 from tests.chaos.simulation.shrink import shrink
-from tests.chaos.simulation.world import run
+from tests.chaos.simulation.world import Simulation, run
 
 FIXED = range(1, 26)
 FRESH = 3
@@ -65,3 +67,103 @@ def test_a_fresh_mail_that_is_404_to_instances_with_different_clocks_is_neither_
     not_yet = {"calls": [{"fault": "fresh_404", "probability": 1.0, "seconds": 8.0}]}
     plan = Plan(seed, (Box(0, 0, "box0@example.org", 3, 0.0),), mails, (27.5, -180.0), google=not_yet)
     assert run(plan).violations == []
+
+
+def test_seeds_have_mailboxes_at_either_provider_and_at_both():
+    chosen = {Plan.of(seed).providers for seed in range(60)}
+    assert chosen == {("google",), ("microsoft",), ("google", "microsoft")}
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_a_seed_can_be_had_for_one_provider_only(provider):
+    assert {Plan.of(seed, (provider,)).providers for seed in range(20)} == {(provider,)}
+
+
+def test_nothing_that_only_outlook_has_happens_in_a_mailbox_at_gmail():
+    for seed in range(60):
+        plan = Plan.of(seed)
+        outlook = {box.number for box in plan.boxes if box.provider == "microsoft"}
+        assert {action.box for action in plan.actions if "folder" in action.kind or action.kind == "move"} <= outlook
+
+
+@pytest.fixture
+def world(tmp_path):
+    simulation = Simulation(tmp_path, Plan(1, (Box(0, 0, "box0@example.org", 3, 0.0),), ()))
+    yield simulation
+    simulation.close()
+
+
+def audit_task(name, page="3"):
+    body = {"mailbox": "user0:primary:GOOGLE", "kind": "audit", "epoch": 1, "page": page, "waits": 0}
+    return name.format(page=page), body, None
+
+
+def test_an_audit_that_did_not_begin_may_be_begun_again_at_the_next_poll_that_finds_it_due(world):
+    world.enqueued(*audit_task("begin|user0:primary:GOOGLE|audit|1|{page}|300.0"))
+    world.enqueued(*audit_task("begin|user0:primary:GOOGLE|audit|1|{page}|600.0"))
+    world.enqueued(*audit_task("user0:primary:GOOGLE|audit|1|{page}|0"))
+    assert world.violations == []
+
+
+@pytest.mark.parametrize(
+    "name", ["begin|user0:primary:GOOGLE|audit|1|{page}|300.0", "user0:primary:GOOGLE|audit|1|{page}|0"]
+)
+def test_an_audit_has_one_task_for_each_poll_and_page_all_the_same(world, name):
+    world.enqueued(*audit_task(name))
+    world.enqueued(*audit_task(name))
+    assert [violation.name for violation in world.violations] == ["a_chain_never_forks"]
+
+
+@pytest.fixture
+def outlook(tmp_path):
+    boxes = (Box(0, 0, "box0@example.org", 3, 0.0, "microsoft"),)
+    simulation = Simulation(tmp_path, Plan(1, boxes, (), (0.0, 0.0)))
+    yield simulation
+    simulation.close()
+
+
+def request(world, folder="a", cursor="", instance=0, **task):
+    step = {"mailbox": "user0:primary:MICROSOFT", "kind": "live", "page": None, **task}
+    asked = Asked("delta", "box0@example.org", folder, cursor)
+    return world.sets_out(Crossing(asked, world.lives[instance], world.scheduler.now, step))
+
+
+def violated(world):
+    return [violation.name for violation in world.violations]
+
+
+def test_a_folder_that_two_steps_ask_at_once_is_a_violation_and_two_folders_are_none(outlook):
+    first = request(outlook)
+    request(outlook, folder="b", instance=1)
+    assert violated(outlook) == []
+    request(outlook, instance=1)
+    assert violated(outlook) == ["no_folder_is_asked_twice_at_once"]
+    outlook.ended(first)
+
+
+def test_a_chain_of_which_a_task_came_twice_may_ask_twice(outlook):
+    task = {"mailbox": "user0:primary:MICROSOFT", "kind": "live", "epoch": 1, "page": "7", "hints": []}
+    for _ in range(2):
+        outlook.begun("sync", task)
+        request(outlook, **task)
+    assert violated(outlook) == []
+
+
+def test_the_fifth_request_of_an_instance_is_a_violation_and_that_of_another_is_refused(outlook):
+    for number in range(4):
+        request(outlook, folder=str(number), cursor=None)
+    request(outlook, folder="other", cursor=None, instance=1)
+    assert violated(outlook) == []
+    assert outlook.hosts["microsoft"].crowded(outlook.in_flight("box0@example.org"))[0].status == 429
+    request(outlook, folder="fifth", cursor=None)
+    assert violated(outlook) == ["a_mailbox_is_asked_little_at_once"]
+
+
+def test_a_request_before_the_time_that_its_instance_was_told_is_a_violation(outlook):
+    outlook.arrived(request(outlook), Served(429, {"retry-after": "30"}))
+    outlook.ended(outlook.record.crossings[0])
+    outlook.clock.advance(29.0)
+    request(outlook, folder="b", instance=1)
+    assert violated(outlook) == []
+    request(outlook)
+    assert violated(outlook) == ["nobody_asks_before_the_time_he_was_told"]

@@ -6,6 +6,7 @@ it: what the rounds name is the past. A page of a round that had to begin anew i
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from shared import queries
@@ -16,6 +17,7 @@ from shared.mail.backfill import GIVE_WAY_SECONDS, PROGRESS_EVERY, give_way
 from shared.mail.context import Context, Loaded
 from shared.mail.fold import Notice, Work
 from shared.mail.folders import first_round, places, resync
+from shared.mail.folders.reading import FOLDERS_AT_ONCE
 from shared.mail.live import ring_gaps
 from shared.mail.state import STUCK_AFTER, MailboxState, healthy
 from shared.mail.tasks import StepTask, continue_chain, page_of
@@ -34,8 +36,8 @@ def walk(ctx: Context, loaded: Loaded, task: StepTask) -> bool:
         continue_chain(ctx.tasks, state, "live")
         raise Paced("Live sync has yet to read which folders there are.", retry_after=GIVE_WAY_SECONDS)
     give_way(ctx, loaded, task)
-    docs = ctx.store.query(queries.folders_in(state.id, places.FIRST, 1))
-    applied = _page(ctx, loaded, task, docs[0]) if docs else _end(ctx, loaded, task)
+    docs = ctx.store.query(queries.folders_in(state.id, places.FIRST, FOLDERS_AT_ONCE))
+    applied = _page(ctx, loaded, task, docs) if docs else _end(ctx, loaded, task)
     if applied is None:
         return False
     after = applied.loaded.state
@@ -45,7 +47,7 @@ def walk(ctx: Context, loaded: Loaded, task: StepTask) -> bool:
     return True
 
 
-def _page(ctx: Context, loaded: Loaded, task: StepTask, doc: Doc) -> Applied | None:
+def _page(ctx: Context, loaded: Loaded, task: StepTask, docs: Sequence[Doc]) -> Applied | None:
     before = loaded.state.backfill
 
     def advance(current: MailboxState, listed: int, at: float) -> MailboxState:
@@ -56,7 +58,7 @@ def _page(ctx: Context, loaded: Loaded, task: StepTask, doc: Doc) -> Applied | N
             return ()
         return (Notice(types.PROGRESS, {"kind": "backfill", "listed": before.listed + listed, "total": before.total}),)
 
-    return first_round.take(ctx, loaded, task, doc, "backfill", advance, notices)
+    return first_round.take(ctx, loaded, task, docs, "backfill", advance, notices)
 
 
 def _end(ctx: Context, loaded: Loaded, task: StepTask) -> Applied | None:

@@ -1,72 +1,55 @@
-"""One page of a folder's first round: all that it holds, newest first, and at its end the cursor to follow it by."""
+"""A step of folders' first rounds: all that they hold, newest first, and at the end of each the cursor to follow it by."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from shared import refs
-from shared.errors import CursorExpired, FolderAbsent
-from shared.mail.apply import Applied, apply
+from shared.mail.apply import Applied, apply, finish
 from shared.mail.context import Account, Context, Loaded
 from shared.mail.fold import Kind, Notice, Work
-from shared.mail.folders import places
+from shared.mail.folders.reading import read
 from shared.mail.state import MailboxState
 from shared.mail.tasks import StepTask, page_of
-from shared.ports import Doc, Put
-from shared.providers.base import Change, Upsert
+from shared.ports import Doc
+from shared.providers.base import Upsert
 
 Advance = Callable[[MailboxState, int, float], MailboxState]
-"""The mailbox one page further: with so many messages listed, at a time."""
+"""The mailbox one step further: with so many messages listed, at a time."""
 
 
 def take(
     ctx: Context,
     loaded: Loaded,
     task: StepTask,
-    doc: Doc,
+    docs: Sequence[Doc],
     kind: Kind,
     advance: Advance,
     notices: Callable[[int], tuple[Notice, ...]] = lambda _: (),
 ) -> Applied | None:
-    """Read and store the next page of a folder in its first round; None when it was spent. ``task`` is the chain's.
+    """Read and store the next page of a folder, or of several small ones; None when it was spent. ``task`` is the chain's.
 
-    Of a folder that is to be swept it is kept which messages the page has named.
+    Trouble in the middle is raised once what was read before it is kept.
     """
     state = loaded.state
     account = Account(ctx, state, "background")
-    place = places.read_place(doc)
-    begins = place.link is None
-    sweep = place.sweep or (places.sweeping(state) if begins and places.is_held(ctx, state, place) else 0)
-    changes: tuple[Change, ...] = ()
-    listed = 0
-    try:
-        page = places.ask(account, place)
-    except (CursorExpired, FolderAbsent) as refused:
-        writes = places.absent_or_anew(doc, refused, places.sweeping(state))
-    else:
-        changes = page.changes
-        ids = [change.id for change in changes if isinstance(change, Upsert)]
-        listed = len(ids)
-        writes = places.advanced(doc, page, sweep)
-        if sweep:
-            number = state.backfill.page if state.resync is None else state.resync.page
-            ref = refs.resync_page(state.id, sweep, number)
-            writes = (*writes, Put(ref, {"run": sweep, "label": place.label, "round": place.round, "ids": ids}))
+    number = state.backfill.page if state.resync is None else state.resync.page
+    got = read(ctx, account, state, docs, "", number)
     at = ctx.clock.now()
     work = Work(
         kind,
         at,
-        changes,
-        lambda current: advance(current, listed, at),
-        notices(listed),
-        writes,
+        tuple(got.changes),
+        lambda current: advance(current, got.listed, at),
+        notices(got.listed),
+        tuple(got.named),
         unordered=True,
-        walked=frozenset({place.label}),
+        places=tuple(got.places),
+        walked=frozenset(got.walked),
+        begins=tuple(got.begins),
     )
-
-    def position(current: MailboxState) -> object:
-        # Whether anything was stored of the folder was asked of this very mailbox.
-        return object() if begins else page_of(current, kind)
-
-    new = kind == "backfill" and not sweep and not begins and all(isinstance(change, Upsert) for change in changes)
-    return apply(ctx, loaded, work, position, account, task.published, optimistic=new)
+    new = kind == "backfill" and not got.named and all(isinstance(change, Upsert) for change in got.changes)
+    applied = apply(ctx, loaded, work, lambda now: page_of(now, kind), account, task.published, optimistic=new)
+    if applied is not None and got.trouble is not None:
+        finish(ctx, applied, task.published)
+        raise got.trouble
+    return applied

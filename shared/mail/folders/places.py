@@ -14,19 +14,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, TypeAlias
 
 from shared import queries, refs
 from shared.errors import FolderAbsent, ProviderRefused
 from shared.mail.context import Account, Context
 from shared.mail.state import MailboxState
-from shared.ports import Create, Data, Doc, Store, Update, Write
+from shared.ports import Create, Data, Doc, Store, Update
 from shared.providers.base import FOLDER, Folder, Folders, Page
 
 FIRST, FOLLOWING, GONE = "first", "following", "gone"
 
 MAX_RESTARTS = 5
 """So often a folder's first round may begin anew because its cursor is refused, before that is said aloud."""
+
+Change: TypeAlias = Create | Update
+"""What becomes of a folder's document; the fold adds the revision."""
 
 _RANKS = {"INBOX": "0", "SENT": "1", "DRAFT": "7", "SPAM": "8", "TRASH": "9"}
 _ORDINARY = "5"
@@ -61,7 +64,7 @@ def read_place(doc: Doc) -> Place:
     return Place(**{name: doc.data[name] for name in _NAMES})
 
 
-def changed(doc: Doc, **values: Any) -> tuple[Write, ...]:
+def changed(doc: Doc, **values: Any) -> tuple[Change, ...]:
     """What writes other values into a folder's document; nothing where they are the same."""
     differing = {name: value for name, value in values.items() if doc.data[name] != value}
     return (Update(doc.ref, differing, doc.version),) if differing else ()
@@ -75,7 +78,7 @@ def ask(account: Account, place: Place) -> Page:
     return page
 
 
-def advanced(doc: Doc, page: Page, sweep: int = 0) -> tuple[Write, ...]:
+def advanced(doc: Doc, page: Page, sweep: int = 0) -> tuple[Change, ...]:
     """What a folder's document becomes with a page: its link, and past the end of a first round its phase.
 
     ``sweep``: the resync that has to sweep it, where that is only known now.
@@ -85,7 +88,7 @@ def advanced(doc: Doc, page: Page, sweep: int = 0) -> tuple[Write, ...]:
     return changed(doc, link=page.cursor, phase=phase, restarts=restarts, sweep=sweep or doc.data["sweep"])
 
 
-def anew(doc: Doc, run: int) -> tuple[Write, ...]:
+def anew(doc: Doc, run: int) -> tuple[Change, ...]:
     """What has a folder read from its beginning, and then swept. Raises ``ProviderRefused`` where that never ends."""
     place = read_place(doc)
     begun = place.phase == FIRST
@@ -95,12 +98,12 @@ def anew(doc: Doc, run: int) -> tuple[Write, ...]:
     return changed(doc, phase=FIRST, link=None, sweep=run, restarts=restarts, round=place.round + 1)
 
 
-def lost(doc: Doc, run: int) -> tuple[Write, ...]:
+def lost(doc: Doc, run: int) -> tuple[Change, ...]:
     """What has everything asked for that was stored of a folder which is no longer there."""
     return changed(doc, phase=GONE, link=None, sweep=run)
 
 
-def learned(ctx: Context, state: MailboxState, folders: Folders, whole: bool, run: int) -> tuple[Write, ...]:
+def learned(ctx: Context, state: MailboxState, folders: Folders, whole: bool, run: int) -> tuple[Change, ...]:
     """What the documents of the folders become once the provider has told of them.
 
     ``whole``: it has named all there are, so that others are gone.
@@ -110,7 +113,7 @@ def learned(ctx: Context, state: MailboxState, folders: Folders, whole: bool, ru
     else:
         named = [refs.cursor(state.id, id_) for id_ in (*(one.id for one in folders.changed), *folders.gone)]
         known = ctx.store.get(named) if named else {}
-    writes: list[Write] = []
+    writes: list[Change] = []
     present = set()
     for folder in {one.id: one for one in folders.changed}.values():  # of one that is named twice the last word counts
         ref = refs.cursor(state.id, folder.id)
@@ -129,20 +132,24 @@ def learned(ctx: Context, state: MailboxState, folders: Folders, whole: bool, ru
     return tuple(writes)
 
 
-def unknown(store: Store, state: MailboxState, ids: Sequence[str]) -> tuple[Write, ...]:
-    """What makes those of some folders known that are not; the next walk finds out what they are."""
-    refs_ = {refs.cursor(state.id, id_): id_ for id_ in ids}
-    known = store.get(list(refs_)) if refs_ else {}
-    new = [(ref, Folder(id_, "", "", 0)) for ref, id_ in refs_.items() if ref not in known]
-    return tuple(Create(ref, _document(_new(state, folder, ref))) for ref, folder in new)
+def seen(store: Store, state: MailboxState, labels: Sequence[str]) -> tuple[dict[str, int], tuple[Create, ...]]:
+    """At which revision of the mailbox folders were walked last, by label; and what makes those known that are not.
+
+    What they are, the next walk finds out.
+    """
+    ids = {refs.cursor(state.id, label.removeprefix(FOLDER)): label for label in labels}
+    known = store.get(list(ids))
+    new = [(ref, Folder(label.removeprefix(FOLDER), "", "", 0)) for ref, label in ids.items() if ref not in known]
+    creates = tuple(Create(ref, _document(_new(state, folder, ref))) for ref, folder in new)
+    return {ids[ref]: int(doc.data.get("rev", 0)) for ref, doc in known.items()}, creates
 
 
-def is_held(ctx: Context, state: MailboxState, place: Place) -> bool:
+def is_held(store: Store, state: MailboxState, label: str) -> bool:
     """Whether anything is stored of a folder whose first round is about to begin: what has gone since no round will name."""
-    return bool(ctx.store.query(queries.messages_in(state.id, place.label, 1)))
+    return bool(store.query(queries.messages_in(state.id, label, 1)))
 
 
-def absent_or_anew(doc: Doc, error: Exception, run: int) -> tuple[Write, ...]:
+def absent_or_anew(doc: Doc, error: Exception, run: int) -> tuple[Change, ...]:
     """What a folder's document becomes whose cursor is refused, or which is gone."""
     return lost(doc, run) if isinstance(error, FolderAbsent) else anew(doc, run)
 

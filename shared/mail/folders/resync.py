@@ -20,6 +20,7 @@ from shared.mail.backfill import give_way
 from shared.mail.context import Account, Context, Loaded
 from shared.mail.fold import Notice, Work
 from shared.mail.folders import first_round, places
+from shared.mail.folders.reading import FOLDERS_AT_ONCE
 from shared.mail.live import ring_gaps
 from shared.mail.resync import ASKED_AT_ONCE, SWEPT_AT_ONCE
 from shared.mail.state import STUCK_AFTER, MailboxState, Resync, healthy
@@ -62,7 +63,7 @@ def walk(ctx: Context, loaded: Loaded, task: StepTask) -> bool:
 
 
 def _list(ctx: Context, loaded: Loaded, task: StepTask) -> Applied | None:
-    docs = ctx.store.query(queries.folders_in(loaded.state.id, places.FIRST, 1))
+    docs = ctx.store.query(queries.folders_in(loaded.state.id, places.FIRST, FOLDERS_AT_ONCE))
     if not docs:
         at = ctx.clock.now()
         work = Work("resync", at, advance=lambda current: _turned(current, at, phase="sweep"))
@@ -72,7 +73,7 @@ def _list(ctx: Context, loaded: Loaded, task: StepTask) -> Applied | None:
         before = current.resync.listed if current.resync is not None else 0
         return _turned(current, at, listed=before + listed)
 
-    return first_round.take(ctx, loaded, task, docs[0], "resync", advance)
+    return first_round.take(ctx, loaded, task, docs, "resync", advance)
 
 
 def _sweep(ctx: Context, loaded: Loaded, resync: Resync, task: StepTask) -> Applied | None:
@@ -85,26 +86,24 @@ def _sweep(ctx: Context, loaded: Loaded, resync: Resync, task: StepTask) -> Appl
     folder = marked[0]
     place = places.read_place(folder)
     docs = ctx.store.query(queries.messages_in(state.id, place.label, SWEPT_AT_ONCE, resync.after))
-    named = _named(ctx, state, resync, place) if docs else set()
+    named = _named(ctx, state, place) if docs else set()
     doubtful = [doc for doc in docs if doc.data["id"] not in named]
     asked = doubtful[: portion(ASKED_AT_ONCE, task)]
     changes = _answers(account, asked)
     at = ctx.clock.now()
     after: str | None = None
-    writes: tuple[Write, ...] = ()
+    after_it: tuple[places.Change | Delete, ...] = ()
     if len(asked) < len(doubtful):
         after = refs.key(asked[-1].ref)
     elif len(docs) == SWEPT_AT_ONCE:
         after = refs.key(docs[-1].ref)
     elif folder.data["phase"] == places.GONE:
-        writes = (Delete(folder.ref, folder.version),)
+        after_it = (Delete(folder.ref, folder.version),)
     else:
-        writes = places.changed(folder, sweep=0)
-    work = Work(
-        "resync", at, changes, lambda now: _turned(now, at, after=after), writes=writes, unordered=True, loose=True
-    )
+        after_it = places.changed(folder, sweep=0)
+    work = Work("resync", at, changes, lambda now: _turned(now, at, after=after), unordered=True, places=after_it)
     # A folder that is given up must hold nothing that somebody has stored meanwhile.
-    position = anew if writes else (lambda current: page_of(current, "resync"))
+    position = anew if after_it else (lambda current: page_of(current, "resync"))
     return apply(ctx, loaded, work, position, account, task.published)
 
 
@@ -124,11 +123,11 @@ def _end(ctx: Context, loaded: Loaded, resync: Resync, task: StepTask) -> Applie
     return apply(ctx, loaded, Work("resync", at, (), advance, (notice,), writes), anew, None, task.published)
 
 
-def _named(ctx: Context, state: MailboxState, resync: Resync, place: places.Place) -> set[str]:
+def _named(ctx: Context, state: MailboxState, place: places.Place) -> set[str]:
     """What the folder's last round has named; nothing of a folder that is gone, and nothing that an earlier round did."""
     if place.phase == places.GONE:
         return set()
-    mine = (resync.run, place.label, place.round)
+    mine = (place.sweep, place.label, place.round)
     pages = queries.scan(ctx.store, queries.resync_pages(state.id))
     found = (page.data for page in pages if (page.data["run"], page.data["label"], page.data["round"]) == mine)
     return {id_ for data in found for id_ in data["ids"]}

@@ -15,27 +15,20 @@ has to be kept even where it brought nothing (docs/graph.md, 6).
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from shared import queries
-from shared.errors import CursorExpired, FolderAbsent, Paced, ProviderError, ProviderUnavailable, RateLimited
-from shared.mail.apply import anew, apply, finish
+from shared.errors import CursorExpired
+from shared.mail.apply import apply, finish
 from shared.mail.context import Account, Context, Loaded, amend_mailbox
 from shared.mail.fold import Work
 from shared.mail.folders import hints, places, resync
+from shared.mail.folders.reading import FOLDERS_AT_ONCE, Read, read
 from shared.mail.live import PUSHED_WITHIN, left_over, ring_gaps
 from shared.mail.state import STUCK_AFTER, MailboxState, Walk, followed, healthy
 from shared.mail.tasks import StepTask, continue_chain, enqueue_once, page_of
 from shared.observability import logs
-from shared.ports import Write
-from shared.providers.base import Change, Upsert
-
-FOLDERS_AT_ONCE = 20
-CHANGES_AT_ONCE = 200
-"""Changes after which a step reads no further folder."""
-
-SECONDS_AT_ONCE = 60.0
-"""Seconds after which a step reads no further folder: a slow provider must not outlast the step's own limit."""
+from shared.providers.base import Upsert
 
 DOUBTED_EVERY = 3_600.0
 """Seconds within which a channel that told nothing of a mail is looked after once."""
@@ -79,16 +72,17 @@ def _folders(ctx: Context, loaded: Loaded, task: StepTask) -> bool:
     except CursorExpired:
         folders = account.call(lambda provider, access: provider.folders(access, ""))
         whole = True
-    writes = places.learned(ctx, state, folders, whole, places.sweeping(state))
+    learned = places.learned(ctx, state, folders, whole, places.sweeping(state))
     total = sum(folder.total for folder in folders.changed)
 
     def advance(current: MailboxState) -> MailboxState:
         if not cursor:
             current = replace(current, backfill=replace(current.backfill, total=total))
         after = replace(current, cursor=folders.cursor, cursor_at=at, walk=replace(_walk(current), after=""))
-        return resync.begun(_turned(after, at), at) if writes else _turned(after, at)
+        return resync.begun(_turned(after, at), at) if learned else _turned(after, at)
 
-    applied = apply(ctx, loaded, Work("live", at, advance=advance, writes=writes), anew, account, task.published)
+    work = Work("live", at, advance=advance, unordered=True, places=learned)
+    applied = apply(ctx, loaded, work, lambda current: current.pages, account, task.published)
     if applied is None:
         return False
     after = applied.loaded.state
@@ -99,40 +93,23 @@ def _folders(ctx: Context, loaded: Loaded, task: StepTask) -> bool:
     return True
 
 
-@dataclass(slots=True)
-class _Taken:
-    """What a step has read: changes, what becomes of the folders, and how far it has come."""
-
-    after: str
-    changes: list[Change] = field(default_factory=list)
-    writes: list[Write] = field(default_factory=list)
-    walked: list[str] = field(default_factory=list)
-    begins: bool = False
-    marked: bool = False
-    trouble: ProviderError | None = None
-    ended: bool = False
-
-
 def _changes(ctx: Context, loaded: Loaded, walk: Walk, task: StepTask) -> bool:
     state = loaded.state
     account = Account(ctx, state)
-    taken = _take(ctx, account, state, walk)
+    docs = ctx.store.query(queries.folders_in(state.id, places.FOLLOWING, FOLDERS_AT_ONCE, walk.after))
+    taken = read(ctx, account, state, docs, walk.after or "")
     at = ctx.clock.now()
     work = Work(
         "live",
         at,
         tuple(taken.changes),
         lambda current: _advanced(current, state, taken, at),
-        writes=tuple(taken.writes),
         unordered=True,
+        places=tuple(taken.places),
         walked=frozenset(taken.walked),
+        begins=tuple(taken.begins),
     )
-
-    def position(current: MailboxState) -> object:
-        # Whether anything was stored of a new folder was asked of this very mailbox.
-        return object() if taken.begins else current.pages
-
-    applied = apply(ctx, loaded, work, position, account, task.published)
+    applied = apply(ctx, loaded, work, lambda current: current.pages, account, task.published)
     if applied is None:
         return False
     after = applied.loaded.state
@@ -150,43 +127,6 @@ def _changes(ctx: Context, loaded: Loaded, walk: Walk, task: StepTask) -> bool:
     elif applied.segments or task.published > state.published or left_over(after):
         finish(ctx, applied, task.published)
     return True
-
-
-def _take(ctx: Context, account: Account, state: MailboxState, walk: Walk) -> _Taken:
-    """Read one folder after another; one that fails leaves what has been read to be kept first."""
-    taken = _Taken(walk.after or "")
-    begun = ctx.clock.now()
-    docs = ctx.store.query(queries.folders_in(state.id, places.FOLLOWING, FOLDERS_AT_ONCE, taken.after))
-    for doc in docs:
-        if len(taken.changes) >= CHANGES_AT_ONCE or ctx.clock.now() - begun > SECONDS_AT_ONCE:
-            return taken
-        place = places.read_place(doc)
-        if place.link is None:
-            taken.begins = True
-            if places.is_held(ctx, state, place):  # then it has to be swept behind its first round, like an old one
-                taken.writes += places.anew(doc, places.sweeping(state))
-                taken.marked = True
-                taken.after = place.order
-                continue
-        try:
-            page = places.ask(account, place)
-        except (CursorExpired, FolderAbsent) as refused:
-            taken.writes += places.absent_or_anew(doc, refused, places.sweeping(state))
-            taken.marked = True
-        except (RateLimited, Paced, ProviderUnavailable) as trouble:
-            if taken.after == walk.after:
-                raise
-            taken.trouble = trouble
-            return taken
-        else:
-            taken.writes += places.advanced(doc, page)
-            taken.changes += page.changes
-            taken.walked.append(place.label)
-            if page.more:
-                return taken
-        taken.after = place.order
-    taken.ended = len(docs) < FOLDERS_AT_ONCE
-    return taken
 
 
 def _walk(state: MailboxState) -> Walk:
@@ -208,7 +148,7 @@ def _turned(state: MailboxState, at: float) -> MailboxState:
     return healthy(after, "live", at)
 
 
-def _advanced(state: MailboxState, before: MailboxState, taken: _Taken, at: float) -> MailboxState:
+def _advanced(state: MailboxState, before: MailboxState, taken: Read, at: float) -> MailboxState:
     walk = _walk(state)
     state = _arrived(state, before, taken, at)
     if taken.marked:
@@ -222,7 +162,7 @@ def _advanced(state: MailboxState, before: MailboxState, taken: _Taken, at: floa
     return replace(_turned(replace(state, walk=None), at), more=False, due_live=None)
 
 
-def _arrived(state: MailboxState, before: MailboxState, taken: _Taken, at: float) -> MailboxState:
+def _arrived(state: MailboxState, before: MailboxState, taken: Read, at: float) -> MailboxState:
     """The mailbox with what the messages of a page say of how fast they have come."""
     since = before.caught_up_at or at
     times = [one.message.received_at for one in taken.changes if isinstance(one, Upsert)]

@@ -15,7 +15,7 @@ from rich.console import Console
 from infra.local.progress import bars
 from tests.chaos.crashes.campaign import results
 from tests.chaos.crashes.points import KINDS, Point, Result, attempt, every, sample, undisturbed
-from tests.chaos.crashes.report import again, failure_text, table_of
+from tests.chaos.crashes.report import again, failure_text, left_out, table_of
 from tests.chaos.crashes.scenarios import BY_NAME, SCENARIOS
 
 
@@ -36,8 +36,9 @@ def main(arguments: list[str]) -> int:
     if chosen.number is not None:
         return _one(chosen, console)
     began = time.monotonic()
-    points = _points(chosen)
+    points, shared = _points(chosen)
     console.print(table_of(points))
+    console.print(left_out(shared), highlight=False)
     failed, unreached = _play(points, chosen, console)
     console.print(
         f"{len(points):,} points, {unreached:,} of the sample not reached, {time.monotonic() - began:.0f} s, "
@@ -49,11 +50,15 @@ def main(arguments: list[str]) -> int:
     return 1 if failed else 0
 
 
-def _points(chosen: argparse.Namespace) -> list[Point]:
+def _points(chosen: argparse.Namespace) -> tuple[list[Point], dict[str, int]]:
+    """What to play, and how many points of each life are left out because other lives have them."""
     scenarios = [BY_NAME[chosen.only]] if chosen.only else SCENARIOS
-    points = [point for scenario in scenarios for point in every(scenario, undisturbed(scenario))]
-    points = [point for point in points if chosen.kind in (None, point.kind)]
-    return points[:: chosen.every] + sample(points, chosen.sample, chosen.seed)
+    kinds = [chosen.kind] if chosen.kind else list(KINDS)
+    played = {scenario.name: undisturbed(scenario) for scenario in scenarios}
+    points = [point for scenario in scenarios for point in every(scenario, played[scenario.name])]
+    points = [point for point in points if point.kind in kinds]
+    shared = {name: sum(life.shared[kind] for kind in kinds) for name, life in played.items()}
+    return points[:: chosen.every] + sample(points, chosen.sample, chosen.seed), shared
 
 
 def _play(points: list[Point], chosen: argparse.Namespace, console: Console) -> tuple[list[Result], int]:

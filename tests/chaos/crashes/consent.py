@@ -9,7 +9,7 @@ import flask
 import requests
 
 from infra.local.browser import Browser, NoSuchControl
-from infra.local.world import GOOGLE, HOME
+from infra.local.world import HOME
 from tests.chaos.simulation.people import FOLLOWED, Person
 from tests.chaos.simulation.plan import Box
 
@@ -26,18 +26,21 @@ class Consenting(Person):
 
     def _connected(self, life: Life, box: Box) -> bool:
         world = self._world
-        status, answer = world.ask(life, "api", "POST", "/mail/connect", {"provider": "google"}, world.bearer(self.uid))
+        status, answer = world.ask(
+            life, "api", "POST", "/mail/connect", {"provider": box.provider}, world.bearer(self.uid)
+        )
         life.say("api", f"POST /mail/connect {status}")
         if status != 200:
             page = answer["error"]["details"].get("consent_url")
-            if page is None or not self._allowed(life, page, box.address):
+            if page is None or not self._allowed(life, page, box):
                 world.scheduler.pause(TRIED_AGAIN_AFTER)
                 return False
         self.wanted[box.number] = FOLLOWED
         return True
 
-    def _allowed(self, life: Life, page: str, address: str) -> bool:
-        browser = Browser({f"{GOOGLE}/": self._world.website, f"{HOME}/": lambda *request: _served(life, *request)})
+    def _allowed(self, life: Life, page: str, box: Box) -> bool:
+        host, address = self._world.host(box), box.address
+        browser = Browser({f"{host.origin}/": host.website, f"{HOME}/": lambda *request: _served(life, *request)})
         try:
             theirs = browser.press(browser.open(page), "Continue")
             end = browser.press(theirs, "Allow", account=address)

@@ -72,11 +72,12 @@ def undisturbed(scenario: Scenario) -> Played:
 
 
 def every(scenario: Scenario, played: Played) -> list[Point]:
-    """All points of a life for one instance, in the order of their kinds."""
+    """All points of a life for one instance, in the order of their kinds, but for those of a beginning that it shares."""
     return [
         Point(scenario.name, kind, number, call)
         for kind in KINDS
         for number, call in enumerate(played.calls.get(kind, ()), 1)
+        if number > played.shared[kind]
     ]
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from rich.table import Table
 
 from tests.chaos.crashes.points import KINDS, Point
-from tests.chaos.crashes.scenarios import BY_NAME
+from tests.chaos.crashes.scenarios import BY_NAME, SCENARIOS
 from tests.chaos.crashes.stage import play
 from tests.chaos.simulation.report import plan_text
 
@@ -30,6 +30,16 @@ def table_of(points: Iterable[Point]) -> Table:
     sums = [sum(count for (_, of), count in counts.items() if of == kind) for kind in KINDS]
     table.add_row("all", *(f"{count:,}" for count in (*sums, sum(sums))))
     return table
+
+
+def left_out(shared: Mapping[str, int]) -> str:
+    """Which points of lives are in no table, since other lives have them; ``shared`` has their numbers."""
+    lives = [name for name, count in shared.items() if count]
+    whole = ", ".join(repr(scenario.name) for scenario in SCENARIOS if scenario.whole)
+    return (
+        f"Left out: {sum(shared.values()):,} points of {len(lives)} lives, in connecting and the first reading, with which all "
+        f"lives begin. Played are those of {whole}."
+    )
 
 
 def failure_text(point: Point) -> str:

@@ -20,14 +20,27 @@ SMALL: Mapping[str, frozenset[int]] = MappingProxyType({"crash.before": frozense
 """Makes a plan one with faults: exact budgets are per mail, and in so small a mailbox the mailbox itself costs most."""
 
 
+FOLLOWED_BY = 4.0
+"""Seconds after which a mailbox of a few mails is connected, read and looked at again, if nothing has gone wrong."""
+
+
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """A life: its name, its plan, settings that differ from those of simulations, whether people consent in a browser."""
+    """A life: its name, its plan, settings that differ from those of simulations, whether people consent in a browser.
+
+    All lives begin alike, with connecting and the first reading; so only ``whole`` ones are cut short there.
+    """
 
     name: str
     plan: Plan
     settings: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     consent: bool = False
+    whole: bool = False
+
+    @property
+    def own_from(self) -> float:
+        """Seconds after the start from which on it is a life of its own: with its first action, or once all is read."""
+        return 0.0 if self.whole else min(FOLLOWED_BY, *(action.at for action in self.plan.actions))
 
 
 def _life(
@@ -36,6 +49,8 @@ def _life(
     *actions: tuple[float, str] | tuple[float, str, float],
     settings: Mapping[str, Any] | None = None,
     consent: bool = False,
+    whole: bool = False,
+    provider: str = "google",
     **plan: Any,
 ) -> Scenario:
     """A life of one mailbox with so many mails; an action is when, what, and which of the fitting mails (0 to 1)."""
@@ -45,14 +60,17 @@ def _life(
     )
     plan["forced"] = SMALL | plan.get("forced", {})
     chosen = {"page_size": 3, "batch_size": 3, "poll_seconds": 300.0, "pace": 0.3} | plan
-    return Scenario(name, Plan(7, (Box(0, 0, ADDRESS, mails, 0.0),), happens, **chosen), settings or {}, consent)
+    return Scenario(
+        name, Plan(7, (Box(0, 0, ADDRESS, mails, 0.0, provider),), happens, **chosen), settings or {}, consent, whole
+    )
 
 
 SCENARIOS = (
-    _life("connected by consent", 3, (3.0, "mail"), (12.0, "wait"), consent=True),
+    _life("connected by consent", 3, (3.0, "mail"), (12.0, "wait"), consent=True, whole=True),
     _life(
         "backfill beside live changes", 7,
         (0.8, "mail"), (1.1, "labels", 0.1), (1.4, "delete", 0.2), (1.7, "mail"), (2.0, "labels", 0.9), (2.3, "trash", 0.4),
+        whole=True,
     ),
     _life("live mail with a push", 2, (5.0, "mail"), (5.5, "burst"), (12.0, "mail"), (20.0, "wait")),
     _life(
@@ -65,7 +83,7 @@ SCENARIOS = (
         (5.0, "delete", 0.3), (5.05, "labels", 0.6), (5.1, "expire"), (5.2, "mail"), (7.0, "mail"), (7.3, "delete", 0.9),
     ),
     _life(
-        "a page token is refused", 7, (0.9, "mail"), (10.0, "wait"),
+        "a page token is refused", 7, (0.9, "mail"), (10.0, "wait"), whole=True,
         google={"calls": [{"fault": "bad_page_token", "at": [1], "most": 1}]},
     ),
     _life("a message is refused", 3, (0.0, "refuse", 0.4), (5.0, "labels", 0.4), (70.0, "wait")),
@@ -89,6 +107,28 @@ SCENARIOS = (
     _life(
         "an audit repairs a loss", 4, (5.0, "lose", 0.4), (6.0, "labels", 0.8), (600.0, "wait"),
         tick_seconds=300.0, poll_seconds=900.0, settings={"audit_days": 800.0, "audit_seconds": 1240.0},
+    ),
+    _life(
+        "Outlook, read beside live changes", 5,
+        (0.8, "mail"), (1.2, "move", 0.1), (1.5, "delete", 0.3), (1.8, "folder"), (2.1, "mail"), (12.0, "wait"),
+        whole=True, provider="microsoft",
+    ),
+    _life(
+        "Outlook, moved between folders", 4,
+        (5.0, "folder"), (5.2, "move", 0.2), (5.6, "mail"), (8.0, "move", 0.6), (8.3, "drop_folder"), (8.6, "trash", 0.1),
+        (9.0, "missed"), (20.0, "wait"), provider="microsoft",
+    ),
+    _life(
+        "Outlook, cursors forgotten", 4,
+        (15.0, "delete", 0.3), (15.1, "expire", 0.1), (15.3, "mail"), (15.6, "missed"), (30.0, "wait"), provider="microsoft",
+    ),
+    _life(
+        "Outlook, subscription removed", 2, (5.0, "removed"), (5.4, "mail"), (9.0, "reauthorize"), (20.0, "wait"),
+        provider="microsoft",
+    ),
+    _life(
+        "Outlook, tokens rotate", 2, (40.0, "mail"), (80.0, "missed"), (120.0, "wait"),
+        token_seconds=330.0, provider="microsoft",
     ),
 )  # fmt: skip
 """In the order of a mailbox's life."""

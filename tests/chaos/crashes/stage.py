@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from shared.ports import Delete
 from tests.chaos.crashes.consent import Consenting
 from tests.chaos.crashes.scenarios import Scenario
 from tests.chaos.simulation import checker
+from tests.chaos.simulation.host import Host
 from tests.chaos.simulation.instance import Life
 from tests.chaos.simulation.kinds import Dice
 from tests.chaos.simulation.plan import Action, Plan
@@ -30,10 +32,14 @@ _METHODS = {
 
 @dataclass(frozen=True, slots=True)
 class Played:
-    """What came of a life; ``calls`` names, by kind of crash, the call at each of its numbers (the first is number 1)."""
+    """What came of a life; ``calls`` names, by kind of crash, the call at each of its numbers (the first is number 1).
+
+    ``shared`` says how many of those, from the first, are of the beginning that it shares with other lives.
+    """
 
     outcome: Outcome
     calls: dict[str, list[str]]
+    shared: Mapping[str, int]
 
 
 def play(scenario: Scenario, plan: Plan | None = None) -> Played:
@@ -45,7 +51,7 @@ def play(scenario: Scenario, plan: Plan | None = None) -> Played:
         return stages[-1]
 
     outcome = run(plan or scenario.plan, build)
-    return Played(outcome, dict(stages[0].dice.calls))
+    return Played(outcome, dict(stages[0].dice.calls), stages[0].dice.shared)
 
 
 class Stage(Simulation):
@@ -53,10 +59,10 @@ class Stage(Simulation):
 
     def __init__(self, folder: Path, plan: Plan, scenario: Scenario) -> None:
         super().__init__(folder, plan)
-        self.dice: NotingDice = NotingDice(plan, self.scheduler)
+        self.dice: NotingDice = NotingDice(plan, self.scheduler, self._start + scenario.own_from)
         self.settings = replace(self.settings, **scenario.settings)
         self._by_day = self.settings
-        self._lost: dict[str, tuple[str, str]] = {}
+        self._lost: dict[str, tuple[Host, str, str]] = {}
         self.lives = [NotedLife(self, number, skew, 0) for number, skew in enumerate(plan.skews)]
         if scenario.consent:
             self.people = {box.user: Consenting(self, box.user) for box in plan.boxes}
@@ -78,7 +84,7 @@ class Stage(Simulation):
             case "lose":
                 self._lose(action)
             case "revoke":
-                self.google.revoke(self.plan.boxes[action.box].address)
+                self._host_of(action).simulator.revoke(self.plan.boxes[action.box].address)
             case _:
                 super()._act(action)
                 return
@@ -93,9 +99,12 @@ class Stage(Simulation):
         for ref in self._missing() if not self.violations else ():
             self.complain("what_was_lost_is_repaired", ref)
 
+    def _host_of(self, action: Action) -> Host:
+        return self.host(self.plan.boxes[action.box])
+
     def _missing(self) -> list[str]:
         """The lost messages that the provider still has and the store has not."""
-        return [ref for ref, mail in self._lost.items() if ref not in self.record.docs and self.is_alive(*mail)]
+        return [ref for ref, mail in self._lost.items() if ref not in self.record.docs and mail[0].is_alive(*mail[1:])]
 
     def _lose(self, action: Action) -> None:
         """Delete an announced message behind everybody's back."""
@@ -106,7 +115,8 @@ class Stage(Simulation):
         )
         if found:  # otherwise a crash has come before any was stored
             lost = Delete(found[int(action.pick * len(found))])
-            self._lost[lost.ref] = self.plan.boxes[action.box].address, self.record.docs[lost.ref]["id"]
+            address = self.plan.boxes[action.box].address
+            self._lost[lost.ref] = self._host_of(action), address, self.record.docs[lost.ref]["id"]
             self.ports.store.commit([lost])
             self.record.commit(self.scheduler.now, None, [lost])
 
@@ -114,15 +124,17 @@ class Stage(Simulation):
 class NotingDice(Dice):
     """Dice that note which call was about to begin or end at each opportunity."""
 
-    def __init__(self, plan: Plan, scheduler: Scheduler) -> None:
+    def __init__(self, plan: Plan, scheduler: Scheduler, own_from: float) -> None:
         super().__init__(plan.seed, plan.rates, plan.forced)
-        self._scheduler = scheduler
+        self._scheduler, self._own_from = scheduler, own_from
+        self.shared: Counter[str] = Counter()
         self.calls: dict[str, list[str]] = defaultdict(list)
 
     def strikes(self, kind: str) -> bool:
         """Whether the fault happens at this opportunity."""
         if self.on:
             call = self._scheduler.current
+            self.shared[kind] += self._scheduler.now < self._own_from
             self.calls[kind].append(call.notes.get("about", "") if call is not None else "")
         return super().strikes(kind)
 
@@ -142,6 +154,8 @@ def called(port: str, detail: str, hands_on: bool) -> str:
         case "google":
             name, slash, _ = detail.strip("/").partition("/")
             return f"google {_METHODS.get(name + slash, name)}"
+        case "microsoft":
+            return f"microsoft {detail.partition('/me/')[2] or detail}"
         case "publish":
             return f"publish {detail.partition(' ')[0]}"
         case "get" | "query" | "commit" if not hands_on:

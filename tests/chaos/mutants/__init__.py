@@ -4,7 +4,7 @@
 
     patching.py   one function replaced, in every module that has it, and whether anybody called it
     registry.py   what a mutant is, and the list of all
-    steps.py, messages.py, streams.py, mailboxes.py    the mutants, by what they break
+    steps.py, messages.py, streams.py, mailboxes.py, folders.py    the mutants, by what they break
     invariants.py what the simulation's checker does not ask, and these mutants need
     scenarios.py  the run without faults, scripted runs, and any seed, each answering what was violated
     traces.py     scripted runs of the engine's machine

@@ -15,7 +15,7 @@ from typing import Any
 
 import shared.events
 import shared.mail
-import shared.providers.gmail
+import shared.providers
 import shared.vault
 
 Make = Callable[[Any], Callable[..., Any]]
@@ -93,6 +93,6 @@ def _modules() -> list[Any]:
 
 def _load_everything() -> None:
     """What is first imported while a function is replaced would keep the replacement."""
-    for package in (shared.mail, shared.events, shared.providers.gmail, shared.vault):
-        for found in pkgutil.iter_modules(package.__path__):
-            importlib.import_module(f"{package.__name__}.{found.name}")
+    for package in (shared.mail, shared.events, shared.providers, shared.vault):
+        for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            importlib.import_module(found.name)

@@ -16,6 +16,7 @@ from urllib.parse import parse_qs
 import orjson
 from werkzeug.wrappers import Request, Response
 
+from infra.local.microsoft.methods import deltas
 from tests.chaos.mutants import invariants, traces
 from tests.chaos.simulation.plan import Action, Box, Plan
 from tests.chaos.simulation.world import Simulation, silence
@@ -33,14 +34,34 @@ _ORDINARY = (
 )  # fmt: skip
 
 
+_IN_FOLDERS = (
+    "mail",
+    "labels",
+    "folder",
+    "mail",
+    "move",
+    "trash",
+    "mail",
+    "sent",
+    "delete",
+    "move",
+    "burst",
+    "labels",
+    "mail",
+)
+
+
 def faultless() -> Plan:
-    """Two people's mailboxes, one instance, ordinary traffic once both are there, and nothing that goes wrong."""
+    """Three people's mailboxes, one instance, ordinary traffic once all are there, and nothing that goes wrong."""
     boxes = tuple(Box(number, number, f"box{number}@example.org", 14 - 4 * number, 1.0 * number) for number in range(2))
     actions = tuple(
         Action(60.0 + 7 * number, kind, number % 2, (number * 0.37) % 1.0, number)
         for number, kind in enumerate(_ORDINARY)
     )
-    return Plan(7, boxes, actions, page_size=10, pace=0.3)
+    outlook = tuple(
+        Action(63.0 + 7 * number, kind, 2, (number * 0.37) % 1.0, number) for number, kind in enumerate(_IN_FOLDERS)
+    )
+    return Plan(7, (*boxes, _outlook(12, 2)), (*actions, *outlook), page_size=10, pace=0.3)
 
 
 def without_faults(ignoring: str = "") -> Violations:
@@ -126,7 +147,7 @@ def _one_time_refresh_tokens() -> Violations:
     )
 
     def meddle(world: Simulation) -> None:
-        world.website = _Once(world)  # type: ignore[assignment]
+        world.hosts["google"].website = _Once(world.hosts["google"])
 
     return simulated(
         plan,
@@ -138,8 +159,8 @@ def _one_time_refresh_tokens() -> Violations:
 class _Once:
     """The provider's website, with refresh tokens that end as soon as they have been used, for others in their place."""
 
-    def __init__(self, world: Simulation) -> None:
-        self._app, self._rotation = world.website, world.rotation
+    def __init__(self, gmail: Any) -> None:
+        self._app, self._rotation = gmail.website, gmail.rotation
 
     def __call__(self, environ: Any, start_response: Any) -> Any:
         request = Request(environ)
@@ -248,6 +269,69 @@ def _left_while_its_watch_is_opened() -> Violations:
     return simulated(Plan(9, boxes, actions, page_size=25, pace=3.0))
 
 
+def _outlook(mails: int = 12, number: int = 0) -> Box:
+    return Box(number, number, f"box{number}@example.org", mails, 0.0, "microsoft")
+
+
+def _moved_about() -> Violations:
+    """Mail is moved between folders, and folders come, are renamed, move and go, by instances with a slow store."""
+    kinds = (
+        "move",
+        "folder",
+        "move",
+        "labels",
+        "trash",
+        "move",
+        "rename_folder",
+        "move",
+        "untrash",
+        "move",
+        "move_folder",
+    )
+    actions = [Action(1.0 + 0.7 * n, kinds[n % len(kinds)], 0, (n * 0.619) % 1.0, n * 7919) for n in range(120)]
+    actions += [Action(30.0 + 11 * n, "drop_folder", 0, (n * 0.37) % 1.0, n) for n in range(5)]
+    return simulated(
+        Plan(2, (_outlook(40),), tuple(actions), (0.0, 0.0), {"store.slow": 0.1}, page_size=10, poll_seconds=180.0)
+    )
+
+
+def _walks_that_overlap() -> Violations:
+    """Everybody rings at once, and tasks come twice, while a mailbox of many folders is walked."""
+    actions = [Action(1.0 + 0.1 * n, "folder", 0, 0.5, n * 7919) for n in range(12)]
+    actions += [Action(20.0 + 4 * n, ("missed", "move", "mail")[n % 3], 0, (n * 0.37) % 1.0, n) for n in range(40)]
+    rates = {"tasks.again": 0.3, "pushes.again": 0.3}
+    return simulated(Plan(4, (_outlook(),), tuple(actions), (0.0, 0.0), rates, page_size=10, pace=3.0))
+
+
+def _rotating_refresh_tokens() -> Violations:
+    """Hours of refreshes at a provider that answers each with another token, and keeps the last few only."""
+    actions = tuple(Action(30.0 + 120 * number, "mail", 0, 0.5, number) for number in range(40))
+    plan = Plan(3, (_outlook(4),), actions, token_seconds=330.0)
+    return simulated(plan, all_along={"a_living_grant_is_not_given_up": invariants.a_living_grant_is_not_given_up})
+
+
+def _large_folders() -> Violations:
+    """Folders with more mail than a filtered round of changes tells of; so that it need not be 5,000, that is less here."""
+    most, deltas.FILTERED_AT_MOST = deltas.FILTERED_AT_MOST, 10
+    try:
+        return simulated(Plan(8, (_outlook(60),), (Action(40.0, "mail", 0, 0.5, 1),), page_size=25))
+    finally:
+        deltas.FILTERED_AT_MOST = most
+
+
+def _forgotten_cursors_of_folders() -> Violations:
+    """Folders forget their cursors while mail leaves them, and nobody has told of that."""
+    actions = []
+    for number in range(6):
+        start = 60.0 + 90 * number
+        actions += [
+            Action(start + 0.1 * n, ("move", "delete", "labels")[n % 3], 0, (n * 0.31) % 1.0, n) for n in range(9)
+        ]
+        actions.append(Action(start + 1.0, "expire", 0, 0.1 if number % 2 else 0.9, number))
+    microsoft = {"drop": 1.0}
+    return simulated(Plan(8, (_outlook(30),), tuple(actions), microsoft=microsoft, page_size=10, poll_seconds=180.0))
+
+
 SCENARIOS: dict[str, Callable[[], Violations]] = {
     PIPELINE: without_faults,
     **traces.TRACES,
@@ -263,5 +347,10 @@ SCENARIOS: dict[str, Callable[[], Violations]] = {
     "parts in another order": _parts_in_another_order,
     "tasks that come twice": _tasks_that_come_twice,
     "left while its watch is opened": _left_while_its_watch_is_opened,
+    "moved about": _moved_about,
+    "walks that overlap": _walks_that_overlap,
+    "rotating refresh tokens": _rotating_refresh_tokens,
+    "large folders": _large_folders,
+    "forgotten cursors of folders": _forgotten_cursors_of_folders,
 }
 """By name. What comes after the first is tried where no seed catches a mutant."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from tests.chaos.mutants import mailboxes, messages, steps, streams
+from tests.chaos.mutants import folders, mailboxes, messages, steps, streams
 from tests.chaos.mutants.invariants import NOT_ABOUT_MAIL
 from tests.chaos.mutants.patching import Unused, replaced
 from tests.chaos.mutants.registry import MUTANTS, Catch, Mutant, caught
 from tests.chaos.mutants.scenarios import PIPELINE, SCENARIOS, SEED, Violations, violations_in, without_faults
 
-_ALL = (mailboxes, messages, steps, streams)
+_ALL = (mailboxes, messages, steps, streams, folders)
 """Importing them is what lists the mutants."""
 
 SEEDS = 10

@@ -11,7 +11,7 @@ from shared.errors import Retry
 from shared.mail import apply as applying
 from shared.mail.context import Account, amend_mailbox, load
 from shared.mail.fold import Commit
-from shared.mail.tasks import BUCKET, LATER_BUCKETS, StepTask, _enqueue, _name, page_of
+from shared.mail.tasks import BUCKET, LATER_BUCKETS, StepTask, _digest, _enqueue, _name, page_of
 from shared.ports import Doc, Enqueued
 from tests.chaos.mutants.registry import mutant
 
@@ -28,12 +28,12 @@ def ack_before_enqueue(original: Any) -> Any:
 
 @mutant("shared.mail.tasks:ring", "A ring that finds the names of all its buckets spent takes that for success.")
 def both_bucket_names_spent_is_success(original: Any) -> Any:
-    def ring(tasks: Any, clock: Any, mailbox: str) -> None:
-        task = StepTask(mailbox, "live", rung=True)
+    def ring(tasks: Any, clock: Any, mailbox: str, hints: Any = ()) -> None:
+        task = StepTask(mailbox, "live", rung=True, hints=tuple(hints))
         bucket = int(clock.now() // BUCKET)
         for later in range(LATER_BUCKETS + 1):
             not_before = (bucket + later) * BUCKET if later else None
-            name = _name("ring", mailbox, bucket + later)
+            name = _name("ring", mailbox, bucket + later, *_digest(task.hints))
             if _enqueue(tasks, task, name, not_before) is not Enqueued.SPENT:
                 return
 
@@ -73,7 +73,11 @@ class _Unsettled:
         return self._inner.tasks.enqueue(queue, path, body, name, not_before)
 
 
-@mutant("shared.mail.tasks:continue_chain", "Successors have no names, so a task that comes twice has two.")
+@mutant(
+    "shared.mail.tasks:continue_chain",
+    "Successors have no names, so a task that comes twice has two.",
+    shows="a_chain_never_forks",
+)
 def successor_unnamed(original: Any) -> Any:
     def continue_chain(tasks: Any, state: Any, kind: str, published: int = 0) -> Any:
         task = StepTask(state.id, kind, state.epoch, page_of(state, kind), published=published)
@@ -85,7 +89,7 @@ def successor_unnamed(original: Any) -> Any:
 @mutant(
     "shared.mail.apply:apply",
     "A page's successor is enqueued before the page is committed.",
-    "Where the successor is overtaken by its own commit it finds the page before its own, and ends.",
+    "Of Gmail's chains. Where the successor is overtaken by its own commit it finds the page before its own, and ends.",
 )
 def successor_before_commit(original: Any) -> Any:
     def apply(ctx: Any, loaded: Any, work: Any, *args: Any, **kwargs: Any) -> Any:
@@ -95,7 +99,7 @@ def successor_before_commit(original: Any) -> Any:
             "backfill": not after.backfill.done,
             "resync": after.resync is not None,
         }
-        if goes_on.get(work.kind):
+        if goes_on.get(work.kind) and after.provider == "GOOGLE":
             applying.continue_chain(ctx.tasks, after, work.kind)
         return original(ctx, loaded, work, *args, **kwargs)
 

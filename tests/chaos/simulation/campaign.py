@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from multiprocessing import get_context
 
-from tests.chaos.simulation.plan import Plan
+from tests.chaos.simulation.plan import PROVIDERS, Plan
 from tests.chaos.simulation.world import run
 
 
@@ -19,7 +20,7 @@ class Summary:
     seed: int
     violations: list[tuple[str, str]]
     fired: Counter[str]
-    google: Counter[str]
+    theirs: Counter[str]
     mails: int
     changes: int
     virtual: float
@@ -37,7 +38,7 @@ class Totals:
     virtual: float = 0.0
     cpu: float = 0.0
     fired: Counter[str] = field(default_factory=Counter)
-    google: Counter[str] = field(default_factory=Counter)
+    theirs: Counter[str] = field(default_factory=Counter)
     failed: list[Summary] = field(default_factory=list)
 
     def add(self, summary: Summary) -> None:
@@ -48,20 +49,20 @@ class Totals:
         self.virtual += summary.virtual
         self.cpu += summary.cpu
         self.fired += summary.fired
-        self.google += summary.google
+        self.theirs += summary.theirs
         if summary.violations:
             self.failed.append(summary)
 
 
-def summarise(seed: int) -> Summary:
+def summarise(seed: int, providers: Sequence[str] = PROVIDERS) -> Summary:
     """Run one seed."""
     began = time.process_time()
-    outcome = run(Plan.of(seed))
+    outcome = run(Plan.of(seed, providers))
     return Summary(
         seed,
         [(violation.name, violation.detail) for violation in outcome.violations],
         outcome.fired,
-        outcome.google,
+        outcome.theirs,
         outcome.mails,
         outcome.changes,
         outcome.seconds,
@@ -70,10 +71,11 @@ def summarise(seed: int) -> Summary:
     )
 
 
-def summaries(seeds: range, jobs: int) -> Iterator[Summary]:
+def summaries(seeds: range, jobs: int, providers: Sequence[str] = PROVIDERS) -> Iterator[Summary]:
     """One summary after the other, in the order in which they are done."""
+    one = partial(summarise, providers=providers)
     if jobs == 1:
-        yield from map(summarise, seeds)
+        yield from map(one, seeds)
         return
     with get_context("spawn").Pool(jobs) as pool:
-        yield from pool.imap_unordered(summarise, seeds)
+        yield from pool.imap_unordered(one, seeds)

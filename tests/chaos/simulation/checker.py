@@ -7,18 +7,23 @@ never what the product says of itself. Over 300 lines: this is the list, to be r
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import orjson
 
-from infra.local.verify import agrees, expected_message
+from infra.local.verify import NOT_ANNOUNCED, agrees, expected_message
+from shared.mail.folders.places import FOLLOWING
+from shared.mail.health import audit_is_due
 from shared.mail.message import FIELDS, PLACEHOLDER, PRESENT, TOMBSTONE, public
+from shared.mail.schedule import Schedule
+from shared.mail.state import read_state
 from shared.mail.tasks import SETTLE_MIN
-from shared.ports import MAX_COMMIT_BYTES, MAX_DOCUMENT_BYTES, Check, Data, Delete
+from shared.ports import MAX_COMMIT_BYTES, MAX_DOCUMENT_BYTES, Check, Data, Delete, Doc
 from shared.providers.base import newer
 from shared.refs import app_stream, owner
-from tests.chaos.simulation.record import Answered, Commit, Enqueue, Published
+from tests.chaos.simulation.host import Crossing, faults_of
+from tests.chaos.simulation.record import Answered, Change, Commit, Enqueue, Published
 
 if TYPE_CHECKING:
     from tests.chaos.simulation.world import Simulation
@@ -29,6 +34,10 @@ BUDGET = {"get": 6.0, "query": 2.5, "commit": 3.0, "publish": 2.0, "enqueue": 2.
 """Port calls of all functions but tick (whose queries depend on time, not on mail) per mail and change where nothing goes
 wrong; small mailboxes in pages of 3 to 100, so this holds what a mailbox and a page cost by themselves."""
 
+OUTLOOK_BUDGET = {"get": 9.0, "query": 3.0, "commit": 6.0, "publish": 2.0, "enqueue": 4.5, "microsoft": 4.0}
+"""The same where there are Outlook mailboxes: each doorbell names a message that is read by itself, each walk has a request
+and a write for every folder."""
+
 ALLOWANCE = {"factor": 3.0, "per_fault": 40.0}
 """Where things go wrong: so much more, and so many calls more for each fault."""
 
@@ -38,6 +47,9 @@ APPEARED = 5.0
 POLL_SLACK = 600.0
 """How much longer than a period a poll may take: a pause that the provider asked for has to end first."""
 
+AT_ONCE, CHANNELS = 4, 2
+"""Requests of an instance for one Outlook mailbox, and channels of one account, at a time."""
+
 OVERDUE = 900.0
 """Seconds after which a task that is due and has not begun is stuck."""
 
@@ -46,6 +58,7 @@ ON_COMMIT: dict[str, Callable[[Simulation, Commit], Iterator[str]]] = {}
 ON_PUBLISH: dict[str, Callable[[Simulation, Published], Iterator[str]]] = {}
 ON_ENQUEUE: dict[str, Callable[[Simulation, Enqueue], Iterator[str]]] = {}
 ON_ANSWER: dict[str, Callable[[Simulation, Answered], Iterator[str]]] = {}
+ON_REQUEST: dict[str, Callable[[Simulation, Crossing], Iterator[str]]] = {}
 AT_REST: dict[str, Callable[[Simulation], Iterator[str]]] = {}
 
 
@@ -123,20 +136,65 @@ def a_message_is_announced_once_and_first(world: Simulation, commit: Commit) -> 
 
 
 @_named(ON_COMMIT)
+def an_update_brings_news(world: Simulation, commit: Commit) -> Iterator[str]:
+    """What is told of a message differs from what was told before; to be delivered again is no event.
+
+    An audit tells again what the store has lost.
+    """
+    for stream, event in _events_in(commit):
+        if event["type"].startswith("email."):
+            told, id_ = world.record.told[stream], event["data"]["provider_message_id"]
+            if event["type"] == "email.updated" and event["data"] == told.get(id_) and event["origin"] != "repair":
+                yield f"{event['sequence']} of {stream} says again what {id_} is"
+            told[id_] = event["data"]
+
+
+@_named(ON_COMMIT)
+def a_message_is_deleted_once_and_at_the_provider(world: Simulation, commit: Commit) -> Iterator[str]:
+    """There is one ``email.deleted`` per message at most, and by then the provider has deleted it."""
+    for stream, event in _events_in(commit):
+        if event["type"] == "email.deleted":
+            id_, mailbox = event["data"]["provider_message_id"], world.record.mailbox(stream)
+            if id_ in world.record.deleted[stream]:
+                yield f"{id_} of {stream} is deleted again by {event['sequence']}"
+            if mailbox is not None and _is_alive(world, mailbox, id_):
+                yield f"{id_} of {stream} is told of as deleted, and is in the mailbox"
+            world.record.deleted[stream].add(id_)
+
+
+@_named(ON_COMMIT)
 def cursors_never_regress(world: Simulation, commit: Commit) -> Iterator[str]:
-    """A mailbox's cursor only grows; a resync's anchor is where the provider stands, so it grows there too."""
+    """A mailbox's cursor only grows; a resync's anchor is where the provider stands, so it grows there too.
+
+    That can be seen of cursors that are numbers. What a cursor that is a link has to be is the next sentence's.
+    """
     for change, before, after in _moved(commit, "cursor"):
+        if change.mailbox.endswith(":MICROSOFT"):
+            continue
         if after is None or (before is not None and int(after) < int(before)):
             yield f"{change.mailbox}: from {before} to {after}"
 
 
 @_named(ON_COMMIT)
 def a_commit_moves_the_cursor_that_was_fetched(world: Simulation, commit: Commit) -> Iterator[str]:
-    """Whoever moves a cursor has asked the provider, in the same call, after the cursor that he moves."""
+    """Whoever moves a cursor has asked the provider, in the same call, after the cursor that he moves.
+
+    Where cursors are links, it is moved to one that the provider has answered; an expired one may be given up for none.
+    """
+    crossings: Sequence[Crossing] = commit.call.notes.get("asked", ()) if commit.call else ()
     for change, before, after in _moved(commit, "cursor"):
-        asked = commit.call.notes.get("history") if commit.call else None
-        if before is not None and asked != before:
-            yield f"{change.mailbox}: moved from {before} to {after}, but asked after {asked}"
+        whole = [one for one in crossings if not one.asked.folder]
+        answered = change.mailbox.endswith(":GOOGLE") or any(after in one.links for one in whole)
+        if before is not None and not (answered and any(one.asked.cursor in (before, "") for one in whole)):
+            yield f"{change.mailbox}: moved from {_end(before)} to {_end(after)}, but asked {_asked(crossings)}"
+    for change in commit.of("cursors"):
+        before, after = (data["link"] if data else None for data in (change.before, change.after))
+        if after is not None and after != before:
+            fetched = [
+                one for one in crossings if (one.asked.folder, one.asked.cursor) == (_folder(change), before or "")
+            ]
+            if not any(after in one.links for one in fetched):
+                yield f"{change.ref}: moved from {_end(before)} to {_end(after)}, but asked {_asked(crossings)}"
 
 
 @_named(ON_COMMIT)
@@ -234,21 +292,73 @@ def a_tombstone_has_a_reason(world: Simulation, commit: Commit) -> Iterator[str]
         if after is None or after["state"] != TOMBSTONE or (before and before["state"] == TOMBSTONE):
             continue
         mailbox = world.record.mailbox(change.mailbox)
-        if mailbox is not None and world.is_alive(world.box_of(mailbox).address, after["id"]):
+        if mailbox is not None and _is_alive(world, mailbox, after["id"]):
             yield f"{after['id']} of {change.mailbox} is in the mailbox"
 
 
 @_named(ON_COMMIT)
 def a_message_is_written_only_to_bring_news(world: Simulation, commit: Commit) -> Iterator[str]:
-    """No message goes back to an older version, and none is written as it was: one write per change of a mail."""
+    """No message goes back to an older version, and none is written as it was: one write per change of a mail.
+
+    Versions of Outlook's have no order; there it is only asked that something has changed.
+    """
     for change in commit.of("messages"):
         before, after = change.before, change.after
         if before is None or after is None:
             continue
         if before == after:
             yield f"{after['id']} of {change.mailbox} is written as it was"
-        elif newer(before["version"], after["version"]):
+        elif before["version"].isdecimal() and newer(before["version"], after["version"]):
             yield f"{after['id']} of {change.mailbox} goes from version {before['version']} to {after['version']}"
+
+
+@_named(ON_REQUEST)
+def no_folder_is_asked_twice_at_once(world: Simulation, crossing: Crossing) -> Iterator[str]:
+    """Of each folder there is one request for changes at a time: two of them would use up each other's cursors.
+
+    Two copies of one chain are excused where the queue has delivered one of its tasks twice, and so are two people who
+    follow one account: each has cursors of his own.
+    """
+    asked = crossing.asked
+    if asked.cursor is None or not asked.address:
+        return
+    for other in _others_in_flight(world, crossing):
+        copies = _chain(crossing.task) == _chain(other.task) in world.record.doubled
+        same = other.asked.cursor is not None and other.asked.folder == asked.folder
+        if same and not copies and _mailbox(other.task) == _mailbox(crossing.task):
+            yield f"{asked.name} of {asked.address}, in {_step(crossing.task)}, while {_step(other.task)} asks it"
+
+
+@_named(ON_REQUEST)
+def a_mailbox_is_asked_little_at_once(world: Simulation, crossing: Crossing) -> Iterator[str]:
+    """An instance makes at most four requests at a time for one Outlook mailbox; of others it does not know."""
+    others = _others_in_flight(world, crossing) if crossing.asked.address else []
+    others = [other for other in others if other.life is crossing.life]
+    if len(others) >= AT_ONCE:
+        yield f"{crossing.asked.address}: {crossing.asked.name} beside {[other.asked.name for other in others]}"
+
+
+@_named(ON_REQUEST)
+def nobody_asks_before_the_time_he_was_told(world: Simulation, crossing: Crossing) -> Iterator[str]:
+    """An instance that was told to wait with a mailbox makes no request for it before that time has passed.
+
+    While a mailbox is being connected, nobody knows yet that it is another's that he was told to wait with.
+    """
+    if crossing.task and crossing.task.get("kind") == "connect":
+        return
+    until = world.record.waits.get((crossing.life.name, crossing.asked.address), 0.0)
+    if crossing.asked.address and crossing.since < until - 0.001:
+        yield f"{crossing.asked.name} of {crossing.asked.address} by {crossing.life.name}, {until - crossing.since:.1f} s early"
+
+
+@_named(ON_REQUEST)
+def an_account_has_few_channels(world: Simulation, crossing: Crossing) -> Iterator[str]:
+    """An account never has more than two channels of ours: the one in place, and the one that replaces it."""
+    for provider, host in world.hosts.items():
+        counts = Counter(address for address, _ in host.ringing(world.scheduler.now))
+        for address, count in counts.items():
+            if count > CHANNELS:
+                yield f"{count} channels for {address} at {provider}"
 
 
 @_named(ON_PUBLISH)
@@ -273,14 +383,17 @@ def first_deliveries_are_in_sequence_order(world: Simulation, published: Publish
 def a_chain_never_forks(world: Simulation, task: Enqueue) -> Iterator[str]:
     """Of one page of one chain there is one task: at most one chain per mailbox and kind is alive.
 
-    A rescue enqueues the page once more, under another name; so there may be one more for each rescue.
+    A rescue enqueues the page once more, under another name; so there may be one more for each rescue. An audit that did
+    not begin, because whoever was to begin it has died, is begun again: once for each time that a poll finds it due.
     """
     body = task.body
     if body.get("page") is None:
         return
     mailbox = world.record.mailbox(body["mailbox"])
     rescues = mailbox["rescue"] if mailbox else 0
-    key = (body["mailbox"], body["kind"], body["epoch"], body["page"], body["waits"])
+    key: tuple[Any, ...] = (body["mailbox"], body["kind"], body["epoch"], body["page"], body["waits"])
+    if body["kind"] == "audit" and task.name is not None and task.name.startswith("begin|"):
+        key += (task.name.rpartition("|")[2],)
     made = world.record.chains[key]
     made.append(rescues)
     if len(made) > 1 + rescues:
@@ -291,14 +404,15 @@ def a_chain_never_forks(world: Simulation, task: Enqueue) -> Iterator[str]:
 def every_doorbell_has_a_look_that_begins_after_it(world: Simulation, answered: Answered) -> Iterator[str]:
     """When a push is acknowledged, a look at each of its mailboxes has begun since it came, or is waiting to begin.
 
-    Its mailboxes are those that follow its address all the while; who comes to follow it meanwhile looks all the same.
+    A push that names a message asks for a look at that or at everything. Its mailboxes are those that follow its address
+    all the while; who comes to follow it meanwhile looks all the same.
     """
-    if answered.function != "gmail_push" or answered.status >= 300:
+    if answered.function not in ("gmail_push", "graph_push") or answered.status >= 300:
         return
     still = world.record.rung_by(answered.body)
-    for mailbox in (mailbox for mailbox in answered.call.notes["rang"] if mailbox in still):
-        begun = any(at >= answered.began for at in world.record.looks[mailbox])
-        if not begun and not _waiting(world, mailbox, 0.0):
+    for mailbox, message in (rung for rung in answered.call.notes["rang"] if rung in still):
+        looks = (*world.record.looks[mailbox], *world.record.hinted[mailbox, message])
+        if not any(at >= answered.began for at in looks) and not _waiting(world, mailbox, 0.0, message):
             yield f"{mailbox}: the push of {answered.began - world._start:.3f} is acknowledged and nobody looks"
 
 
@@ -311,12 +425,18 @@ def every_rung_look_has_another_after_the_settle_delay(world: Simulation, answer
     of those it is not asked.
     """
     body = answered.body
-    if answered.function != "sync" or not body.get("rung") or answered.status >= 300 or abs(answered.skew) > 0.001:
+    if (
+        answered.function != "sync"
+        or not body.get("rung")
+        or body["mailbox"].endswith(":MICROSOFT")
+        or answered.status >= 300
+        or abs(answered.skew) > 0.001
+    ):
         return
     mailbox = world.record.mailbox(body["mailbox"])
     if (
         mailbox is None
-        or "history" not in answered.call.notes
+        or "asked" not in answered.call.notes
         or mailbox["status"] not in ("live", "backfilling", "resyncing")
     ):
         return
@@ -343,12 +463,32 @@ def the_record_is_the_store(world: Simulation) -> Iterator[str]:
 def the_store_equals_the_truth(world: Simulation) -> Iterator[str]:
     """Of each mailbox that is followed, the messages are those that the provider has, field by field."""
     for mailbox, box in world.followed().items():
-        truth = {mail["id"]: expected_message(mail) for mail in world.google.truth(box.address)["mails"]}
+        truth = {mail["id"]: expected_message(mail) for mail in world.host(box).simulator.truth(box.address)["mails"]}
         documents = world.record.of(mailbox, "messages")
         yield from differences(mailbox, truth, documents)
         state = world.record.mailbox(mailbox)
         if state is not None and state["messages"] != len(truth):
             yield f"{mailbox} counts {state['messages']} messages of {len(truth)}"
+
+
+@_named(AT_REST)
+def every_mail_is_announced(world: Simulation) -> Iterator[str]:
+    """Each message that is neither draft nor chat, spam nor trash has been told of."""
+    for mailbox in world.followed():
+        for data in world.record.of(mailbox, "messages"):
+            if data["state"] == PRESENT and not data["announced"] and NOT_ANNOUNCED.isdisjoint(data["labels"]):
+                yield f"{data['id']} of {mailbox} is never told of"
+
+
+@_named(AT_REST)
+def every_folder_is_followed(world: Simulation) -> Iterator[str]:
+    """Of an Outlook mailbox each folder has its cursor, and no other."""
+    for mailbox, box in world.followed().items():
+        if box.provider == "microsoft":
+            real = {folder["id"]: folder["name"] for folder in world.host(box).simulator.folders(box.address)}
+            found = {data["id"]: data["name"] for data in world.record.of(mailbox, "cursors")}
+            if real != found:
+                yield f"{mailbox}: {real.items() - found.items()} missing, {found.items() - real.items()} too many"
 
 
 @_named(AT_REST)
@@ -409,12 +549,11 @@ def each_post_is_in_the_log(world: Simulation) -> Iterator[str]:
 @_named(AT_REST)
 def what_is_not_followed_has_no_channel(world: Simulation) -> Iterator[str]:
     """The provider rings for an account only while somebody follows it."""
-    followed = {box.address for box in world.followed().values()}
-    with world.google._state.reading() as db:
-        rows = db.execute("SELECT address, watch_until FROM mailboxes WHERE topic IS NOT NULL").fetchall()
-    for row in rows:
-        if row["address"] not in followed and row["watch_until"] > world.scheduler.now:
-            yield f"{row['address']} is watched"
+    followed = {(box.provider, box.address) for box in world.followed().values()}
+    for provider, host in world.hosts.items():
+        for address, id_ in host.ringing(world.scheduler.now):
+            if (provider, address) not in followed:
+                yield f"{address} rings{id_ and f' by {id_}'}"
 
 
 @_named(AT_REST)
@@ -436,8 +575,9 @@ def of_what_was_erased_nothing_is_left(world: Simulation) -> Iterator[str]:
 def operations_are_within_the_budget(world: Simulation) -> Iterator[str]:
     """Per mail and change there are so many port calls; with faults up to ``ALLOWANCE``, since whatever fails is repeated."""
     work = sum(box.mails for box in world.plan.boxes) + len(world.plan.actions)
-    faults = world.dice.fired.total() + sum(world.google.report()["faults"].values())
-    for port, share in BUDGET.items():
+    faults = world.dice.fired.total() + faults_of(list(world.hosts.values())).total()
+    budget = {**BUDGET, **(OUTLOOK_BUDGET if "microsoft" in world.hosts else {})}
+    for port, share in budget.items():
         most = (
             share * work
             if world.plan.faultless
@@ -510,10 +650,14 @@ def _unfinished(world: Simulation, mailbox: str, data: Data) -> str:
         return "" if data["channel"] is None else "still has its channel"
     if not any(at >= (world.quiet_since or 0.0) + APPEARED for at in world.record.looked[mailbox]):
         return "has not been looked at since the faults ended"
-    names = ("resync", "due_gaps", "due_chain", "due_outbox", "candidate", "more")
+    names = ("resync", "due_gaps", "due_chain", "due_outbox", "due_audit", "candidate", "more")
     pending = {name: data[name] for name in names if data[name]}
     if data["status"] != "live" or not data["backfill"]["done"] or pending:
         return f"is {data['status']}, {data['troubles']}, backfill {data['backfill']}, {pending}"
+    if folders := [data for data in world.record.of(mailbox, "cursors") if data["phase"] != FOLLOWING or data["sweep"]]:
+        return f"has folders to read: {folders}"
+    if audit_is_due(read_state(Doc("", data, "")), Schedule.of(world.settings), world.scheduler.now):
+        return "is to be audited"
     return ""
 
 
@@ -568,6 +712,38 @@ def received(events: Iterable[tuple[str, Mapping[str, Any]]]) -> Counter[tuple[s
     return Counter((data["msg_date"][:10], data["sender"]) for type_, data in events if type_ == "email.received")
 
 
+def _folder(change: Change) -> str:
+    """The provider's id of the folder of a cursor."""
+    return str((change.after or change.before or {})["id"])
+
+
+def _step(task: Any) -> str:
+    return f"{task['kind']} {task['page']}" if task and "kind" in task else "another call"
+
+
+def _chain(task: Any) -> tuple[str, str] | None:
+    """The chain that a step is one of; None for what is none."""
+    return (task["mailbox"], task["kind"]) if task and task.get("page") is not None else None
+
+
+def _mailbox(task: Any) -> str:
+    return str(task.get("mailbox", "")) if task else ""
+
+
+def _asked(crossings: Sequence[Crossing]) -> str:
+    return ", ".join(f"{one.asked.folder[-8:]} after {_end(one.asked.cursor)}" for one in crossings) or "nothing"
+
+
+def _end(cursor: Any) -> str:
+    """A cursor in short: what tells links apart is at their end."""
+    return str(cursor)[-24:]
+
+
+def _is_alive(world: Simulation, mailbox: Data, message_id: str) -> bool:
+    box = world.box_of(mailbox)
+    return world.host(box).is_alive(box.address, message_id)
+
+
 def _events_in(commit: Commit) -> Iterator[tuple[str, Data]]:
     for change in (*commit.of("log"), *commit.of("applog")):
         if change.after is not None and change.before is None:
@@ -606,17 +782,32 @@ def _stream_of(change: Any) -> str:
     return str(data.get("stream") or str(data.get("scope", "")).partition("#")[0])
 
 
+def _others_in_flight(world: Simulation, crossing: Crossing) -> list[Crossing]:
+    """Other requests for the same account that are on their way; those of an instance that is gone have broken off."""
+    return [
+        other
+        for other in world.record.crossings
+        if other is not crossing and other.asked.address == crossing.asked.address and not other.life.dead
+    ]
+
+
 def _others_are_rung(world: Simulation, mailbox: str) -> bool:
     """Whether more rung looks have begun than the one that is just being answered, and is still in the queue."""
     begun = [body for _, attempts, body in world.waiting() if attempts and body.get("kind") == "live"]
     return sum(body["mailbox"] == mailbox and body["rung"] for body in begun) > 1
 
 
-def _waiting(world: Simulation, mailbox: str, due: float) -> bool:
-    """Whether a look that has not begun is to come, at a time or later; a rung one is followed by its own."""
+def _waiting(world: Simulation, mailbox: str, due: float, message: str = "") -> bool:
+    """Whether a look that has not begun is to come, at a time or later; a rung one is followed by its own.
+
+    One that is to look at some messages only counts where it is to look at this one.
+    """
     queued = [(at, body) for at, attempts, body in world.waiting() if attempts == 0]
     return any(
-        body["mailbox"] == mailbox and body["kind"] == "live" and (at >= due or body["rung"])
+        body["mailbox"] == mailbox
+        and body["kind"] == "live"
+        and (at >= due or body["rung"])
+        and (not body.get("hints") or message in body["hints"])
         for at, body in (*queued, *world.deliveries.coming)
         if "kind" in body
     )

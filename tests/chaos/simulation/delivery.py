@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -15,6 +17,12 @@ if TYPE_CHECKING:
     from tests.chaos.simulation.world import Simulation
 
 NO_ANSWER = 599
+HEARD_WITHIN = 10.0
+"""Seconds after which a provider that posts to us believes that nobody has heard it."""
+
+GIVEN_UP_AFTER = 4 * 3600.0
+LONGEST_PAUSE = 600.0
+
 TOGETHER = 0.02
 """Seconds within which new work is looked for once."""
 
@@ -29,6 +37,7 @@ class Deliveries:
         self._planned: float | None = None
         self.coming: list[tuple[float, Any]] = []
         self._old: deque[Any] = deque(maxlen=_OLD)
+        self._webhooks = _Webhooks(self)
         self._sources: tuple[tuple[Any, str], ...] = ((world.ports.tasks, "tasks"), (world.ports.bus, "pushes"))
         for source, _ in self._sources:
             source.on_work(self._rung)
@@ -46,6 +55,11 @@ class Deliveries:
 
     def _tick(self, _call: Call) -> None:
         self._world.ask(self._world.life(), "tick", "POST", "/")
+
+    def post(self, path: str, body: bytes, headers: Mapping[str, str]) -> None:
+        """A provider posts to one of our functions, which is named by the first part of the path."""
+        function = path.strip("/").partition("/")[0]
+        self._webhooks.send(_Notice(f"/{function}{path}", body, headers, self._world.scheduler.now))
 
     def _rung(self) -> None:
         self._plan(self._world.scheduler.now + TOGETHER)
@@ -93,6 +107,35 @@ class Deliveries:
         self._world.scheduler.start(kind, arrive, delay)
 
 
+@dataclass(frozen=True, slots=True)
+class _Notice:
+    """What a provider posts, since when, and how often it has."""
+
+    target: str
+    body: bytes
+    headers: Mapping[str, str]
+    since: float
+    attempts: int = 0
+    timeout: float = HEARD_WITHIN
+
+
+class _Webhooks:
+    """A provider that posts to us without a bus between, and again after a failure, for hours."""
+
+    def __init__(self, deliveries: Deliveries) -> None:
+        self._deliveries = deliveries
+
+    def send(self, notice: _Notice) -> None:
+        """Post it."""
+        self._deliveries._dispatch(self, "pushes", replace(notice, attempts=notice.attempts + 1))
+
+    def settle(self, notice: _Notice, status: int) -> None:
+        """What was not taken comes again, later and later."""
+        scheduler = self._deliveries._world.scheduler
+        if status >= 300 and scheduler.now < notice.since + GIVEN_UP_AFTER:
+            scheduler.at(scheduler.now + min(LONGEST_PAUSE, 5.0 * 2.0**notice.attempts), lambda: self.send(notice))
+
+
 class _Sent:
     """One delivery on its way, however many copies of it there are; the first good answer counts."""
 
@@ -138,6 +181,9 @@ def _label(function: str, body: Any) -> str:
     if function == "sync":
         page = "" if body.get("page") is None else f" page {body['page']}"
         flags = " rung" if body.get("rung") else ""
+        flags += f" {len(body['hints'])} hints" if body.get("hints") else ""
         return f"{body['kind']}{page}{flags} {body['mailbox'].partition(':')[0]}:{body['mailbox'].split(':')[1]}"
+    if "value" in body:
+        return f"{function} {len(body['value'])} notices"
     data = pushed(body)
     return f"{function} {data.get('emailAddress') or data.get('stream')}"

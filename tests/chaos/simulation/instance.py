@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from infra.local.world import InProcess
 from shared.sets import Ports
 from shared.wiring import Brainstem
 from tests.chaos.simulation.ports import SlowBus, SlowHttp, SlowSecrets, SlowStore, SlowTasks
@@ -31,7 +30,7 @@ class Life:
             secrets=SlowSecrets(self, inner.secrets),
             clock=self.clock,
         )
-        self.product = Brainstem(world.settings, ports, lambda: SlowHttp(self, InProcess(world.website)))
+        self.product = Brainstem(world.settings, ports, *[lambda: SlowHttp(self)] * 2)
 
     def survive(self) -> None:
         """Raise ``Crash`` in whoever is still running here after the end."""
@@ -78,6 +77,11 @@ class Life:
         call = self.world.scheduler.current
         if call is not None:
             call.notes[name] = value
+
+    def noted(self, name: str) -> Any:
+        """What was noted with the call that is running, an empty tuple where nothing was."""
+        call = self.world.scheduler.current
+        return call.notes.get(name, ()) if call is not None else ()
 
     def say(self, port: str, what: str) -> None:
         """Put a line in the trace."""

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Mapping
 from random import Random
 
-from infra.local.google.chance import stream
+from infra.local.simulated.chance import stream
 
 STORE = (
     "store.conflict",

@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from infra.local.generator import Operation, generate
-from infra.local.google.errors import ControlError
+from infra.local.simulated.errors import ControlError
 from tests.chaos.simulation.plan import Action, Box
 
 if TYPE_CHECKING:
@@ -25,52 +25,49 @@ def happen(world: Simulation, box: Box, action: Action) -> None:
 
 
 def _happen(world: Simulation, box: Box, action: Action) -> str:
-    google, address, now = world.google, box.address, world.scheduler.now
+    host, address, now = world.host(box), box.address, world.scheduler.now
+    simulator = host.simulator
+    if (what := host.happen(address, action, now)) is not None:
+        return what
     match action.kind:
-        case "expire":
-            google.expire_history(address)
-            return "every older cursor is too old"
-        case "drop_label":
-            google.delete_label(address, "Later")
-            return "the label Later is gone"
         case "draft":
-            return google.save_draft(address, _mail(address, action, now))["message"]
+            return str(simulator.save_draft(address, _mail(address, action, now))["message"])
         case "burst":
-            return " ".join(google.add_mails(address, [_mail(address, action, now, n) for n in range(4)]))
+            return " ".join(simulator.add_mails(address, [_mail(address, action, now, n) for n in range(4)]))
         case "save" | "send" | "refuse":
             return _of_one(world, box, action)
-    alive = google.truth(address)["mails"]
+    alive = simulator.truth(address)["mails"]
     endpoint, body = Operation(action.kind, action.pick, action.seed).request(address, now, alive)
     match endpoint:
         case "mails":
-            return " ".join(google.add_mails(address, body["mails"]))
+            return " ".join(simulator.add_mails(address, body["mails"]))
         case "labels":
-            google.change_labels(address, body["id"], body["add"], body["remove"])
+            simulator.change_labels(address, body["id"], body["add"], body["remove"])
             return f"{body['id']} +{body['add']} -{body['remove']}"
-    getattr(google, endpoint)(address, body["id"])
+    getattr(simulator, endpoint)(address, body["id"])
     return str(body["id"])
 
 
 def _of_one(world: Simulation, box: Box, action: Action) -> str:
-    google, address, now = world.google, box.address, world.scheduler.now
+    simulator, address, now = world.host(box).simulator, box.address, world.scheduler.now
     draft = action.kind in ("save", "send")
-    fitting = [mail["id"] for mail in google.truth(address)["mails"] if not draft or "DRAFT" in mail["labels"]]
+    fitting = [mail["id"] for mail in simulator.truth(address)["mails"] if not draft or "DRAFT" in mail["labels"]]
     if not fitting:
-        return " ".join(google.add_mails(address, [_mail(address, action, now)]))
+        return " ".join(simulator.add_mails(address, [_mail(address, action, now)]))
     chosen = fitting[int(action.pick * len(fitting))]
     if action.kind == "refuse":
-        google.refuse(address, chosen, 500)
-        world.scheduler.at(now + REFUSED_FOR, lambda: _serve_again(world, address, chosen))
+        simulator.refuse(address, chosen, 500)
+        world.scheduler.at(now + REFUSED_FOR, lambda: _serve_again(world, box, chosen))
         return chosen
-    id_ = world.draft_id(address, chosen)
+    id_ = world.host(box).draft_of(address, chosen)
     if action.kind == "send":
-        return f"{chosen} as {google.send_draft(address, id_)}"
-    return f"{chosen} is now {google.save_draft(address, _mail(address, action, now), id_)['message']}"
+        return f"{chosen} as {simulator.send_draft(address, id_)}"
+    return f"{chosen} is now {simulator.save_draft(address, _mail(address, action, now), id_)['message']}"
 
 
-def _serve_again(world: Simulation, address: str, message_id: str) -> None:
+def _serve_again(world: Simulation, box: Box, message_id: str) -> None:
     with suppress(ControlError):  # deleted meanwhile
-        world.google.refuse(address, message_id, 0)
+        world.host(box).simulator.refuse(box.address, message_id, 0)
 
 
 def _mail(address: str, action: Action, now: float, number: int = 0) -> dict[str, Any]:

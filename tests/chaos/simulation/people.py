@@ -46,9 +46,9 @@ class Person:
         box = next(box for box in self.boxes if box.number == action.box)
         match action.kind:
             case "disconnect":
-                self._wish("disconnect", self._disconnected)
+                self._wish("disconnect", lambda life: self._disconnected(life, box.provider))
             case "reconnect":
-                self._wish("reconnect", self._reconnected)
+                self._wish("reconnect", lambda life: self._reconnected(life, box.provider))
             case "erase":
                 self._wish(f"erase {box.address}", lambda life: self._erased(life, box))
             case "post":
@@ -98,32 +98,32 @@ class Person:
         return status
 
     def _connected(self, life: Life, box: Box) -> bool:
-        tokens = self._world.google.add_mailbox(box.address)
+        tokens = self._world.host(box).simulator.add_mailbox(box.address)
         names = ("access_token", "refresh_token", "expires_in")
-        if len(self.boxes) == 1:
-            body = {"provider": "google", **{name: tokens[name] for name in names}}
+        if [other.provider for other in self.boxes].count(box.provider) == 1:
+            body = {"provider": box.provider, **{name: tokens[name] for name in names}}
             done = self._api(life, "POST", "/mail/connect", body) == 200
         else:
             done = self._api(life, "GET", "/me") == 200
             if done:
-                grant_id = f"google:subject-{box.number}"
+                grant_id = f"{box.provider}:subject-{box.number}"
                 access, refresh, seconds = (tokens[name] for name in names)
-                life.product._grants.put(self.uid, grant_id, "google", access, refresh, seconds)
-                life.product.accounts.connect_account(self.uid, "google", grant_id, box.address)
+                life.product._grants.put(self.uid, grant_id, box.provider, access, refresh, seconds)
+                life.product.accounts.connect_account(self.uid, box.provider, grant_id, box.address)
         if done:
             self.wanted[box.number] = FOLLOWED
         return done
 
-    def _disconnected(self, life: Life) -> bool:
-        done = self._api(life, "POST", "/mail/disconnect", {"provider": "google"}) in (200, 404)
+    def _disconnected(self, life: Life, provider: str) -> bool:
+        done = self._api(life, "POST", "/mail/disconnect", {"provider": provider}) in (200, 404)
         if done:
-            self._all(LEFT)
+            self._all(provider, LEFT)
         return done
 
-    def _reconnected(self, life: Life) -> bool:
-        status = self._api(life, "POST", "/mail/connect", {"provider": "google"})
+    def _reconnected(self, life: Life, provider: str) -> bool:
+        status = self._api(life, "POST", "/mail/connect", {"provider": provider})
         if status == 200:
-            self._all(FOLLOWED)
+            self._all(provider, FOLLOWED)
         return status in (200, 409)
 
     def _erased(self, life: Life, box: Box) -> bool:
@@ -149,7 +149,7 @@ class Person:
             status, _ = self._world.ask(self._world.life(), "senders", "POST", "/build", {"stream": mailbox})
         return status < 300
 
-    def _all(self, state: str) -> None:
-        for number, before in self.wanted.items():
-            if before != ERASED:
-                self.wanted[number] = state
+    def _all(self, provider: str, state: str) -> None:
+        for box in self.boxes:
+            if box.provider == provider and self.wanted.get(box.number, ERASED) != ERASED:
+                self.wanted[box.number] = state

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs, urlsplit
-
-import orjson
 
 from infra.local.world import InProcess, Served
 from shared.errors import Conflict, Retry, Unknown
 from shared.ports import Bus, BusMessage, Data, Doc, Enqueued, Query, Secrets, Store, Tasks, Write
+from tests.chaos.simulation.host import Crossing, Host
 from tests.chaos.simulation.record import Published
 
 if TYPE_CHECKING:
@@ -120,7 +118,9 @@ class SlowSecrets:
         self._life.begin("secret", name, False)
         if self._life.strikes("secrets.failed"):
             raise Retry(LOST)
-        return self._inner.get(name)
+        value = self._inner.get(name)
+        self._life.end("secret", "", False)
+        return value
 
     def add(self, name: str, value: bytes) -> str:
         self._life.begin("add secret", name, False)
@@ -132,42 +132,47 @@ class SlowSecrets:
 
 
 class SlowHttp:
-    """The way to the provider. What a step asked after is noted with its call, for the checker."""
+    """The way to the providers. What a step asked after, and what came back, is noted with its call, for the checker."""
 
-    def __init__(self, life: Life, inner: InProcess) -> None:
-        self._life, self._inner = life, inner
+    def __init__(self, life: Life) -> None:
+        self._life = life
 
     def request(
         self, uri: str, method: str = "GET", body: Any = None, headers: Mapping[str, str] | None = None
     ) -> tuple[Served, bytes]:
-        life, parts = self._life, urlsplit(uri)
-        name = parts.path.removeprefix("/gmail/v1/users/me/")
-        life.begin("google", name)
-        if life.strikes("provider.slow"):
-            life.pause(life.world.durations.uniform(5.0, 25.0))
-        if name == "history":
-            life.note("history", parse_qs(parts.query)["startHistoryId"][0])
+        life, world = self._life, self._life.world
+        host = world.host_at(uri)
+        asked = host.asked(uri, body, headers or {})
+        crossing = world.sets_out(Crossing(asked, life, world.scheduler.now, life.noted("task")))
         try:
-            served, content = self._inner.request(uri, method, body, headers)
-        except Exception as broken:
-            life.say("google", f"{name} broke off: {type(broken).__name__}")
-            raise
-        life.end("google", str(served.status))
-        if parts.path == "/token" and served.status == 200:
-            content = self._refreshed(body, content)
+            life.begin(host.provider, asked.name)
+            if life.strikes("provider.slow"):
+                life.pause(world.durations.uniform(5.0, 25.0))
+            if asked.cursor is not None:
+                life.note("asked", (*life.noted("asked"), crossing))
+            try:
+                served, content = host.crowded(world.in_flight(asked.address)) or InProcess(host.website).request(
+                    uri, method, body, headers
+                )
+            except Exception as broken:
+                life.say(host.provider, f"{asked.name} broke off: {type(broken).__name__}")
+                raise
+            if served.status == 200:
+                crossing.links = host.links(asked, content)
+            life.end(host.provider, str(served.status))
+            world.arrived(crossing, served)
+        finally:
+            world.ended(crossing)
+        if asked.refresh and served.status == 200:
+            content = self._refreshed(host, asked.refresh, content)
         return served, content
 
-    def _refreshed(self, body: Any, content: bytes) -> bytes:
+    def _refreshed(self, host: Host, old: str, content: bytes) -> bytes:
         """A refresh whose answer is lost, or that brings a new refresh token, which ends the old one once it is used."""
-        life = self._life
-        form = parse_qs(body.decode() if isinstance(body, bytes) else str(body))
-        old = form.get("refresh_token", [""])[0]
-        life.world.rotation.used(old)
-        if life.strikes("refresh.unheard"):
+        host.refreshed(old)
+        if self._life.strikes("refresh.unheard"):
             raise ConnectionResetError(LOST)
-        if life.strikes("refresh.rotated"):
-            content = orjson.dumps({**orjson.loads(content), "refresh_token": life.world.rotation.rotate(old)})
-        return content
+        return host.rotated(old, content) if self._life.strikes("refresh.rotated") else content
 
 
 def _brief(writes: Sequence[Write]) -> str:

@@ -15,6 +15,7 @@ import orjson
 from shared import refs
 from shared.events.push import pushed
 from shared.ports import BusMessage, Check, Create, Data, Delete, Put, Update, Write
+from tests.chaos.simulation.host import Crossing
 from tests.chaos.simulation.scheduler import Call
 
 
@@ -85,10 +86,18 @@ class Record:
     belled: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     event_ids: dict[str, dict[str, int]] = field(default_factory=lambda: defaultdict(dict))
     announced: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    told: dict[str, dict[str, Data]] = field(default_factory=lambda: defaultdict(dict))
+    deleted: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     erased: set[str] = field(default_factory=set)
     chains: dict[tuple[Any, ...], list[int]] = field(default_factory=lambda: defaultdict(list))
     looks: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    hinted: dict[tuple[str, str], list[float]] = field(default_factory=lambda: defaultdict(list))
     looked: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    walks: dict[str, float] = field(default_factory=dict)
+    pages: set[tuple[str, str, int, str]] = field(default_factory=set)
+    doubled: set[tuple[str, str]] = field(default_factory=set)
+    crossings: list[Crossing] = field(default_factory=list)
+    waits: dict[tuple[str, str], float] = field(default_factory=dict)
     totals: Counter[str] = field(default_factory=Counter)
 
     def commit(self, at: float, call: Call | None, writes: Sequence[Write]) -> Commit:
@@ -103,6 +112,25 @@ class Record:
                 self.parts[change.mailbox][change.part][change.ref] = change.after
         return commit
 
+    def begun(self, function: str, body: Any) -> None:
+        """Note a step of a chain that begins; one whose page is begun again may be out twice from now on."""
+        if function == "sync" and body.get("page") is not None:
+            page = body["mailbox"], body["kind"], body["epoch"], body["page"]
+            if page in self.pages:
+                self.doubled.add(page[:2])
+            self.pages.add(page)
+
+    def walked(self, commit: Commit) -> None:
+        """Note walks over folders that a commit begins, and, as a look at the mailbox since their beginning, those it ends."""
+        for change in commit.of("mailbox"):
+            before, after = (data["walk"] if data else None for data in (change.before, change.after))
+            if before is not None and (after is None or after["begun_at"] != before["begun_at"]):
+                began = self.walks.pop(change.mailbox, None)
+                if began is not None and change.after and change.after["pages"] != (change.before or {}).get("pages"):
+                    self.looked[change.mailbox].append(began)
+            if after is not None and (before is None or after["begun_at"] != before["begun_at"]):
+                self.walks[change.mailbox] = commit.at
+
     def mailbox(self, mailbox: str) -> Data | None:
         """The document of a mailbox."""
         return self.docs.get(f"users/{mailbox.partition(':')[0]}/mailboxes/{mailbox}")
@@ -116,10 +144,19 @@ class Record:
         """The documents of one kind below a mailbox; with '' those outside of any."""
         return list(self.parts.get(mailbox, {}).get(part, {}).values())
 
-    def rung_by(self, push: Any) -> list[str]:
-        """The mailboxes that a push of the provider means now."""
-        route = refs.route("GOOGLE", str(pushed(push)["emailAddress"]).lower())
-        return list(self.docs.get(route, {"mailboxes": []})["mailboxes"])
+    def rung_by(self, push: Any) -> list[tuple[str, str]]:
+        """The mailboxes that a push of a provider means now, each with the message that it names, '' for none."""
+        if "value" not in push:
+            return [(mailbox, "") for mailbox in self._routed("GOOGLE", str(pushed(push)["emailAddress"]).lower())]
+        return [
+            (mailbox, "" if "lifecycleEvent" in notice else str(notice["resourceData"]["id"]))
+            for notice in push["value"]
+            if notice.get("lifecycleEvent") != "reauthorizationRequired"  # which is not about mail
+            for mailbox in self._routed("MICROSOFT", notice["subscriptionId"])
+        ]
+
+    def _routed(self, provider: str, key: str) -> list[str]:
+        return list(self.docs.get(refs.route(provider, key), {"mailboxes": []})["mailboxes"])
 
     def _change(self, write: Write) -> Change:
         mailbox, part = place(write.ref)

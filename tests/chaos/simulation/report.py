@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from tests.chaos.simulation.plan import Plan
+from collections.abc import Sequence
+
+from tests.chaos.simulation.plan import PROVIDERS, Plan
 from tests.chaos.simulation.world import Outcome
 
 LINES = 60
 
 
-def failure_text(seed: int, smallest: Outcome) -> str:
+def failure_text(seed: int, smallest: Outcome, providers: Sequence[str] = PROVIDERS) -> str:
     """What to read when a seed fails."""
+    only = f" --provider {providers[0]}" if len(providers) < len(PROVIDERS) else ""
     said = [f"  {violation.name}: {violation.detail}" for violation in smallest.violations[:5]]
     return "\n".join(
         (
@@ -21,7 +24,7 @@ def failure_text(seed: int, smallest: Outcome) -> str:
             f"The last of {smallest.trace.count} events (seconds, instance, call, what):",
             *(line[:200] for line in smallest.trace.tail(LINES)),
             "",
-            f"Again: python -m tests.chaos.simulation --seeds 1 --first {seed}",
+            f"Again: python -m tests.chaos.simulation --seeds 1 --first {seed}{only}",
         )
     )
 
@@ -30,12 +33,14 @@ def plan_text(plan: Plan) -> list[str]:
     """A plan, a line for each thing in it."""
     lines = [f"instances with clocks wrong by {', '.join(map(str, plan.skews))} s; page size {plan.page_size}"]
     lines += [
-        f"mailbox {box.number} of user{box.user}: {box.address}, {box.mails} mails, from {box.at} s"
+        f"{box.provider} mailbox {box.number} of user{box.user}: {box.address}, {box.mails} mails, from {box.at} s"
         for box in plan.boxes
     ]
     lines += [f"{action.at:8.3f} s: {action.kind} in mailbox {action.box}" for action in plan.actions]
     lines += [f"fault {kind} at a rate of {rate}" for kind, rate in plan.rates.items()]
     lines += [f"fault {kind} at number {sorted(numbers)}" for kind, numbers in plan.forced.items()]
-    lines += [f"provider: {name} {value}" for name, value in plan.google.items() if name != "calls"]
-    lines += [f"provider: {rule}" for rule in plan.google.get("calls", ())]
+    for provider in plan.providers:
+        faults = plan.faults(provider)
+        lines += [f"{provider}: {name} {value}" for name, value in faults.items() if name != "calls"]
+        lines += [f"{provider}: {rule}" for rule in faults.get("calls", ())]
     return lines

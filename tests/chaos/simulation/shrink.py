@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
-from tests.chaos.simulation.plan import Action, Plan
+from tests.chaos.simulation.plan import PROVIDERS, Action, Plan
 from tests.chaos.simulation.world import Outcome, run
 
 MOST_RUNS = 150
@@ -76,17 +76,21 @@ class _Search:
 
 
 def _without_faults(plan: Plan) -> Iterator[tuple[str, Plan]]:
-    if plan.google:
-        yield "no provider faults", replace(plan, google={})
+    for provider in PROVIDERS:
+        if plan.faults(provider):
+            yield f"no faults of {provider}", plan.with_faults(provider, {})
     if plan.rates:
         yield "no faults", replace(plan, rates={})
     for kind in plan.rates:
         yield f"no {kind}", replace(plan, rates={name: rate for name, rate in plan.rates.items() if name != kind})
-    calls = plan.google.get("calls", ())
-    if calls:
-        yield "no provider calls", replace(plan, google={**plan.google, "calls": []})
-    for index, rule in enumerate(calls):
-        yield f"no rule {rule}", replace(plan, google={**plan.google, "calls": [*calls[:index], *calls[index + 1 :]]})
+    for provider in PROVIDERS:
+        faults = plan.faults(provider)
+        calls = faults.get("calls", ())
+        if calls:
+            yield f"no calls of {provider}", plan.with_faults(provider, {**faults, "calls": []})
+        for index, rule in enumerate(calls):
+            rest = [*calls[:index], *calls[index + 1 :]]
+            yield f"no rule {rule} of {provider}", plan.with_faults(provider, {**faults, "calls": rest})
 
 
 def _without_boxes(plan: Plan) -> Iterator[tuple[str, Plan]]:

@@ -11,26 +11,31 @@ import logging
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
+import flask
 import orjson
+from werkzeug.test import EnvironBuilder
 
-from infra.local.google.app import create_app
-from infra.local.google.chance import stream
-from infra.local.google.simulator import GoogleSimulator
-from infra.local.world import TOPIC, ask, settings_in, token_for
+from infra.local.simulated.chance import stream
+from infra.local.world import HOME, TOPIC, Served, ask, settings_in, token_for
 from shared.adapters.embedded.clock import VirtualClock
 from shared.adapters.embedded.subscriptions import Subscription
 from shared.ports import BusMessage, Write
+from shared.providers.base import PROVIDERS
 from shared.sets import Ports, embedded
 from tests.chaos.simulation import checker, nature
 from tests.chaos.simulation.delivery import Deliveries
+from tests.chaos.simulation.gmail import Gmail
+from tests.chaos.simulation.host import MICROSOFT, Crossing, Host, faults_of
 from tests.chaos.simulation.instance import Life
 from tests.chaos.simulation.kinds import Dice
+from tests.chaos.simulation.outlook import Outlook
 from tests.chaos.simulation.people import FOLLOWED, Person
 from tests.chaos.simulation.plan import Action, Box, Plan
 from tests.chaos.simulation.record import Answered, Enqueue, Published, Record
@@ -51,6 +56,9 @@ UNEXPECTED = 500
 
 MOST_STEPS = 400_000
 
+PUSHES = ("gmail_push", "graph_push")
+"""The functions that providers ring."""
+
 PEOPLE = frozenset({"disconnect", "reconnect", "erase", "post", "rebuild"})
 
 
@@ -64,14 +72,14 @@ class Violation:
 
 @dataclass(slots=True)
 class Outcome:
-    """What came of a run; ``google`` counts the provider's own faults by label, ``chances`` the opportunities by kind."""
+    """What came of a run; ``theirs`` counts the providers' own faults by label, ``chances`` the opportunities by kind."""
 
     plan: Plan
     violations: list[Violation]
     trace: Trace
     fired: Counter[str]
     chances: Counter[str]
-    google: Counter[str]
+    theirs: Counter[str]
     seconds: float
     mails: int = 0
     changes: int = 0
@@ -115,18 +123,21 @@ class Simulation:
             tick_seconds=plan.tick_seconds,
             poll_seconds=plan.poll_seconds,
             gmail_topic=TOPIC if plan.channels else "",
+            graph_api_url=f"{MICROSOFT}/v1.0/",
+            microsoft_login_url=f"{MICROSOFT}/",
+            microsoft_client_id="client",
+            microsoft_client_secret="secret",
+            microsoft_redirect_uri=f"{HOME}/oauth/microsoft/callback",
+            graph_notification_url=f"{HOME}/graph_push" if plan.channels else "",
+            graph_page_size=plan.page_size,
         )
         self.ports: Ports = embedded(self.settings, self.clock, synchronous="OFF")
-        self.google = GoogleSimulator(
-            folder / "google.sqlite",
-            SkewedClock(self.scheduler),
-            lambda topic, data: self.ports.bus.publish(topic, [BusMessage(data)]),
-            seed,
-            plan.token_seconds,
-            plan.history_base,
-        )
-        self.rotation = Rotation(self.google)
-        self.website = create_app(self.google)
+        self.hosts: dict[str, Host] = {}
+        if "google" in plan.providers:
+            self.hosts["google"] = Gmail(folder, plan, SkewedClock(self.scheduler), self._publish)
+        if "microsoft" in plan.providers:
+            clock = SkewedClock(self.scheduler)
+            self.hosts["microsoft"] = Outlook(folder, plan, clock, self._shake_hands, self._post)
         bus: Any = self.ports.bus
         bus.subscribe(Subscription("gmail", "gmail", "/gmail_push"))
         bus.subscribe(Subscription("senders", "segments", "/senders"))
@@ -140,9 +151,10 @@ class Simulation:
     def run(self) -> Outcome:
         """Everything, to its end."""
         plan, start = self.plan, self._start
-        for address in {box.address: box for box in plan.boxes}:
-            self._fill(address)
-        self.google.set_faults({**plan.google})
+        for provider, address in {(box.provider, box.address): box for box in plan.boxes}:
+            self._fill(provider, address)
+        for provider, host in self.hosts.items():
+            host.simulator.set_faults({**plan.faults(provider)})
         for box in plan.boxes:
             self.scheduler.at(start + box.at, lambda box=box: self.people[box.user].connect(box))
         for action in plan.actions:
@@ -175,7 +187,10 @@ class Simulation:
     ) -> tuple[int, Any]:
         """One call of a function in an instance."""
         life.survive()
-        status, answer = ask(getattr(life.product, function), method, path, body, headers)
+        if function == "graph_push":  # which answers no JSON
+            status, answer = _posted(life, path, body, headers)
+        else:
+            status, answer = ask(getattr(life.product, function), method, path, body, headers)
         if status == UNEXPECTED:
             self.complain("no_function_breaks", f"{function} {method} {path}: {answer}")
         return status, answer
@@ -193,6 +208,7 @@ class Simulation:
         """The store has applied a commit."""
         call = self.scheduler.current
         commit = self.record.commit(self.scheduler.now, call, writes)
+        self.record.walked(commit)
         self._check(checker.ON_COMMIT, commit)
 
     def published(self, published: Published) -> None:
@@ -206,14 +222,43 @@ class Simulation:
 
     def begun(self, function: str, body: Any) -> None:
         """A delivery has reached an instance."""
+        self.record.begun(function, body)
+        if self.scheduler.current is not None:
+            self.scheduler.current.notes["task"] = body
         if function == "sync" and body["kind"] == "live":
-            self.record.looks[body["mailbox"]].append(self.scheduler.now)
-        if function == "gmail_push" and self.scheduler.current is not None:
+            for hint in body.get("hints", ()):
+                self.record.hinted[body["mailbox"], hint].append(self.scheduler.now)
+            if not body.get("hints"):
+                self.record.looks[body["mailbox"]].append(self.scheduler.now)
+        if function in PUSHES and self.scheduler.current is not None:
             self.scheduler.current.notes["rang"] = self.record.rung_by(body)
+
+    def sets_out(self, crossing: Crossing) -> Crossing:
+        """A request to a provider sets out."""
+        self._check(checker.ON_REQUEST, crossing)
+        self.record.crossings.append(crossing)
+        return crossing
+
+    def arrived(self, crossing: Crossing, served: Served) -> None:
+        """The answer to a request has arrived."""
+        connecting = crossing.task and crossing.task.get("kind") == "connect"
+        if served.status in (429, 503) and not connecting and (seconds := served.get("retry-after")).isdigit():
+            until = self.scheduler.now + float(seconds)
+            self.record.waits[crossing.life.name, crossing.asked.address] = until
+
+    def in_flight(self, address: str) -> int:
+        """How many requests for an account are on their way; '' is no account."""
+        crossings = self.record.crossings if address else ()
+        return sum(one.asked.address == address and not one.life.dead for one in crossings)
+
+    def ended(self, crossing: Crossing) -> None:
+        """A request is over, with an answer or without."""
+        self.record.crossings.remove(crossing)
 
     def answered(self, answered: Answered) -> None:
         """A delivery has been answered."""
-        if answered.status < 300 and "history" in answered.call.notes:
+        google = answered.body.get("mailbox", "").endswith(":GOOGLE")
+        if answered.status < 300 and google and "asked" in answered.call.notes:
             self.record.looked[answered.body["mailbox"]].append(answered.began)
         self._check(checker.ON_ANSWER, answered)
 
@@ -223,36 +268,44 @@ class Simulation:
             rows = connection.execute("SELECT due, attempts, body FROM task").fetchall()
         return [(due, attempts, orjson.loads(body)) for due, attempts, body in rows]
 
+    def host(self, box: Box) -> Host:
+        """The provider of a mailbox."""
+        return self.hosts[box.provider]
+
+    def host_at(self, uri: str) -> Host:
+        """The provider that a request goes to."""
+        return next(host for host in self.hosts.values() if uri.startswith(f"{host.origin}/"))
+
     def box_of(self, mailbox: Any) -> Box:
         """Which box a mailbox follows."""
-        boxes = [box for box in self.plan.boxes if f"user{box.user}" == mailbox["uid"]]
-        named = [box for box in boxes if mailbox["grant_id"] == f"google:subject-{box.number}"]
+        provider = next(name for name, known in PROVIDERS.items() if known == mailbox["provider"])
+        boxes = [box for box in self.plan.boxes if f"user{box.user}" == mailbox["uid"] and box.provider == provider]
+        named = [box for box in boxes if mailbox["grant_id"] == f"{provider}:subject-{box.number}"]
         return (named or boxes)[0]
-
-    def draft_id(self, address: str, message_id: str) -> str:
-        """The draft that a message is the content of."""
-        with self.google._changes.of(address) as mailbox:
-            return mailbox.draft_of(message_id)
-
-    def is_alive(self, address: str, message_id: str) -> bool:
-        """Whether the provider has a message, whatever its API shows yet."""
-        with self.google._state.reading() as db:
-            row = db.execute(
-                "SELECT alive FROM messages WHERE address = ? AND id = ?", (address, message_id)
-            ).fetchone()
-        return row is not None and bool(row["alive"])
 
     def close(self) -> None:
         """Close the files."""
-        self.google.close()
+        for host in self.hosts.values():
+            host.close()
         self.ports.store._database.close()  # type: ignore[attr-defined]
         self.ports.keys._database.close()  # type: ignore[attr-defined]
 
-    def _fill(self, address: str) -> None:
-        self.google.add_mailbox(address)
-        boxes = [box for box in self.plan.boxes if box.address == address]
+    def _publish(self, topic: str, data: bytes) -> None:
+        self.ports.bus.publish(topic, [BusMessage(data)])
+
+    def _post(self, path: str, body: bytes, headers: Mapping[str, str]) -> None:
+        self.deliveries.post(path, body, headers)
+
+    def _shake_hands(self, path: str, query: Mapping[str, str]) -> tuple[int, str]:
+        """Some instance answers at once: a handshake calls nothing."""
+        return _posted(self.life(), f"{path}?{urlencode(query)}", b"", {})
+
+    def _fill(self, provider: str, address: str) -> None:
+        simulator = self.hosts[provider].simulator
+        simulator.add_mailbox(address)
+        boxes = [box for box in self.plan.boxes if (box.provider, box.address) == (provider, address)]
         mails = sum(box.mails for box in boxes)
-        self.google.add_mails(address, nature.past(self.plan.seed, mails, address, self._start - 60), silent=True)
+        simulator.add_mails(address, nature.past(self.plan.seed, mails, address, self._start - 60), silent=True)
 
     def _act(self, action: Action) -> None:
         box = next(box for box in self.plan.boxes if box.number == action.box)
@@ -269,7 +322,8 @@ class Simulation:
     def _settle(self) -> None:
         """No more faults; on until nothing is left to be done, which takes a look at each mailbox from now on."""
         self.dice.on = False
-        self.google.set_faults({})
+        for host in self.hosts.values():
+            host.simulator.set_faults({})
         self.quiet_since = now = self.scheduler.now
         self.trace.say(now, "world", "-", "faults end here")
         left = ""
@@ -279,11 +333,13 @@ class Simulation:
             self.complain("nothing_is_stuck", f"{PATIENCE / 3600:.0f} hours after the last fault: {left}")
 
     def _run_until(self, end: float) -> None:
-        scheduler, google = self.scheduler, self.google
+        scheduler, hosts = self.scheduler, list(self.hosts.values())
         for _ in range(MOST_STEPS):
             if self.violations:
                 return
-            moments = [moment for moment in (google.pump(), scheduler.next_due()) if moment is not None]
+            moments = [
+                moment for moment in (*(host.pump() for host in hosts), scheduler.next_due()) if moment is not None
+            ]
             following = min(moments, default=end)
             if following > end:
                 self.clock.advance_to(end)
@@ -305,14 +361,13 @@ class Simulation:
                 self.complain(name, detail)
 
     def _outcome(self) -> Outcome:
-        google = Counter({name: count for name, count in self.google.report()["faults"].items() if count})
         return Outcome(
             self.plan,
             self.violations,
             self.trace,
             self.dice.fired,
             self.dice.chances,
-            google,
+            faults_of(list(self.hosts.values())),
             self.scheduler.now - self._start,
             sum(box.mails for box in self.plan.boxes),
             len(self.plan.actions),
@@ -330,29 +385,12 @@ class Simulation:
         return found
 
 
-class Rotation:
-    """Refresh tokens that were replaced: the old one goes once the new one is used."""
-
-    def __init__(self, google: GoogleSimulator) -> None:
-        self._google = google
-        self._replaces: dict[str, str] = {}
-
-    def rotate(self, old: str) -> str:
-        """A new refresh token beside an old one."""
-        oauth, state = self._google.oauth, self._google._state
-        with state.transaction() as db:
-            token = oauth.tokens.refreshable(db, old)
-            assert token is not None
-            fresh = oauth.tokens.issue_refresh(db, token)
-        self._replaces[fresh] = old
-        return fresh
-
-    def used(self, token: str) -> None:
-        """A refresh token was used."""
-        old = self._replaces.pop(token, None)
-        if old is not None:
-            with self._google._state.transaction() as db:
-                db.execute("DELETE FROM tokens WHERE token = ?", (old,))
+def _posted(life: Life, path: str, body: bytes, headers: Any) -> tuple[int, str]:
+    """A POST of Microsoft's to an instance: the status and the text of the answer."""
+    fields = {"content-type": "application/json", **(headers or {})}
+    builder = EnvironBuilder(path=path, method="POST", data=body, headers=fields)
+    answer = life.product.graph_push(flask.Request(builder.get_environ()))
+    return answer.status_code, answer.get_data(as_text=True)
 
 
 @contextmanager

@@ -9,7 +9,8 @@ from tests.chaos.simulation import checker
 
 PAGE = (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")
 INVARIANTS = {
-    *checker.ON_COMMIT, *checker.ON_PUBLISH, *checker.ON_ENQUEUE, *checker.ON_ANSWER, *checker.AT_REST,
+    *checker.ON_COMMIT, *checker.ON_PUBLISH, *checker.ON_ENQUEUE, *checker.ON_ANSWER, *checker.ON_REQUEST,
+    *checker.AT_REST,
 }  # fmt: skip
 
 

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from shared import queries, refs
+from shared.mail import live
 from shared.mail.context import amend_mailbox
 from shared.mail.folders.places import FOLLOWING, read_place
-from shared.mail.tasks import poll, ring
+from shared.mail.tasks import StepTask, poll, ring
 from tests.folders import MemoryFolders
 from tests.machine import MAILBOX, UID, Machine
 
@@ -270,12 +271,11 @@ def test_no_two_steps_use_the_cursor_of_a_folder_at_once(outlook: Outlook) -> No
 
 
 def test_a_walk_that_others_write_beside_goes_on_at_once(outlook: Outlook) -> None:
-    """A step that rests on the whole mailbox is spent by any commit; its page is still its own to take."""
     written = 0
 
     def write(call: str) -> None:
         nonlocal written
-        if call == "folders" and written < 3:
+        if call in ("folders", "changes") and written < 20:
             written += 1
             amend_mailbox(outlook.ctx, MAILBOX, lambda state: replace(state, updated_at=state.updated_at + 1))
 
@@ -283,9 +283,19 @@ def test_a_walk_that_others_write_beside_goes_on_at_once(outlook: Outlook) -> No
     outlook.provider.on_call = write
     outlook.connect()
     outlook.run(30)
-    assert written == 3
+    assert written > 5
     assert outlook.state.status == "live"
+    assert outlook.failures == []
     outlook.verify()
+
+
+def test_a_spent_step_takes_its_page_again_if_nobody_else_has(outlook: Outlook) -> None:
+    """Enqueued under its own name, which is spent, its successor would never come."""
+    outlook.followed(mails=1)
+    begun = replace(outlook.state, more=True, pages=7)
+    assert not live.resume(outlook.ctx, begun, StepTask(MAILBOX, "live", begun.epoch, "7"))
+    assert live.resume(outlook.ctx, begun, StepTask(MAILBOX, "live", begun.epoch, "6"))
+    assert live.resume(outlook.ctx, begun, StepTask(MAILBOX, "live"))
 
 
 def test_a_doorbell_without_hints_during_a_walk_has_another_follow(outlook: Outlook) -> None:
