@@ -316,9 +316,12 @@ def _commits(mailbox: MailboxState, known: Mapping[str, Doc], work: Work, items:
 
 
 def _stamped(places: tuple[Create | Update | Delete, ...], rev: int) -> Iterator[Write]:
-    """The writes of folders, with the revision that tells others when they were walked."""
+    """The writes of folders, with the revision that tells others when they were walked, where they were."""
     for write in places:
-        yield write if isinstance(write, Delete) else replace(write, data={**write.data, "rev": rev})
+        if isinstance(write, Delete) or "rev" not in write.data:
+            yield write
+        else:
+            yield replace(write, data={**write.data, "rev": rev})
 
 
 def _weight(now: Data, event: Event | None) -> int:

@@ -29,7 +29,10 @@ MAX_RESTARTS = 5
 """So often a folder's first round may begin anew because its cursor is refused, before that is said aloud."""
 
 Change: TypeAlias = Create | Update
-"""What becomes of a folder's document; the fold adds the revision."""
+"""What becomes of a folder's document."""
+
+WALKED: dict[str, Any] = {"rev": -1}
+"""Marks that a folder was walked; the fold puts the revision in."""
 
 _RANKS = {"INBOX": "0", "SENT": "1", "DRAFT": "7", "SPAM": "8", "TRASH": "9"}
 _ORDINARY = "5"
@@ -66,7 +69,7 @@ def read_place(doc: Doc) -> Place:
 
 def changed(doc: Doc, **values: Any) -> tuple[Change, ...]:
     """What writes other values into a folder's document; nothing where they are the same."""
-    differing = {name: value for name, value in values.items() if doc.data[name] != value}
+    differing = {name: value for name, value in values.items() if doc.data.get(name) != value}
     return (Update(doc.ref, differing, doc.version),) if differing else ()
 
 
@@ -85,7 +88,14 @@ def advanced(doc: Doc, page: Page, sweep: int = 0) -> tuple[Change, ...]:
     """
     phase = doc.data["phase"] if page.more else FOLLOWING
     restarts = doc.data["restarts"] if page.more else 0
-    return changed(doc, link=page.cursor, phase=phase, restarts=restarts, sweep=sweep or doc.data["sweep"])
+    # What goes while a first round is under way, the link at its end will tell of; so only its first page counts as a walk.
+    walk = {} if doc.data["phase"] == FIRST and doc.data["link"] is not None else WALKED
+    return changed(doc, link=page.cursor, phase=phase, restarts=restarts, sweep=sweep or doc.data["sweep"], **walk)
+
+
+def swept(doc: Doc) -> tuple[Change, ...]:
+    """What a folder's document becomes once all that was stored of it has been asked for."""
+    return changed(doc, sweep=0, **WALKED)
 
 
 def anew(doc: Doc, run: int) -> tuple[Change, ...]:

@@ -100,7 +100,7 @@ def _sweep(ctx: Context, loaded: Loaded, resync: Resync, task: StepTask) -> Appl
     elif folder.data["phase"] == places.GONE:
         after_it = (Delete(folder.ref, folder.version),)
     else:
-        after_it = places.changed(folder, sweep=0)
+        after_it = places.swept(folder)
     work = Work("resync", at, changes, lambda now: _turned(now, at, after=after), unordered=True, places=after_it)
     # A folder that is given up must hold nothing that somebody has stored meanwhile.
     position = anew if after_it else (lambda current: page_of(current, "resync"))

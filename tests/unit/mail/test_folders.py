@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from shared import queries, refs
-from shared.mail import live
+from shared.mail import fold, live
 from shared.mail.context import amend_mailbox
+from shared.mail.folders import places
 from shared.mail.folders.places import FOLLOWING, read_place
 from shared.mail.tasks import StepTask, poll, ring
 from tests.folders import MemoryFolders
@@ -381,3 +382,91 @@ def test_a_pause_within_a_walk_keeps_what_was_read_and_holds_for_all(outlook: Ou
     assert outlook.state.status == "live"
     assert outlook.state.walk is None
     outlook.verify()
+
+
+def overtaken(outlook: Outlook) -> None:
+    test_a_page_that_a_doorbell_overtook_does_not_bring_the_older_message_back(outlook)
+
+
+def stored_before_its_folder(outlook: Outlook) -> None:
+    """A hint stores a message of a folder that has yet to be read, and it is deleted before that."""
+    outlook.provider.create_folder("f-work")
+    outlook.provider.deliver("early", folder="f-work")
+    outlook.connect()
+    outlook.deliver(outlook.claim(kind="connect"))
+    outlook.ring("early")
+    outlook.deliver(outlook.claim(hints=["early"]))
+    assert outlook.told("early") == ["email.received"]
+    outlook.provider.delete("early")
+    outlook.run(60)
+    assert outlook.told("early") == ["email.received", "email.deleted"]
+    outlook.verify()
+
+
+def in_a_folder_nobody_knows(outlook: Outlook) -> None:
+    """A message is moved to a new folder, which goes before any walk has come to it."""
+    outlook.followed(mails=1)
+    outlook.provider.create_folder("f-brief")
+    outlook.provider.move("old0", "f-brief")
+    outlook.ring("old0")
+    outlook.run(10)
+    outlook.provider.delete_folder("f-brief")
+    outlook.poll()
+    outlook.poll()
+    outlook.run(60)
+    assert outlook.told("old0")[-1] == "email.deleted"
+    outlook.verify()
+
+
+def named_by_an_earlier_round(outlook: Outlook) -> None:
+    """A folder is read anew, and again; what only the first of the two rounds has named is gone."""
+    outlook.provider.folder_page = 2
+    outlook.provider.create_folder("f-work")
+    for number in range(8):
+        outlook.provider.deliver(f"w{number}", at=100.0 + number, folder="f-work")
+    outlook.followed(mails=1)
+    outlook.provider.expire("f-work")
+    outlook.provider.asked.clear()
+
+    def again(call: str) -> None:
+        if call == "changes" and outlook.provider.asked["f-work"] == 3:
+            outlook.provider.on_call = None
+            outlook.provider.delete("w7")
+            outlook.provider.expire("f-work")
+
+    outlook.provider.on_call = again
+    outlook.poll()
+    outlook.run(60)
+    assert outlook.told("w7") == ["email.received", "email.deleted"]
+    outlook.verify()
+
+
+PROTECTIONS = {
+    "doubt": (overtaken, fold.Work, "doubts", lambda *_: False),
+    "held": (stored_before_its_folder, places, "is_held", lambda *_: False),
+    "house": (in_a_folder_nobody_knows, places, "seen", lambda *_: ({}, ())),
+}
+
+
+@pytest.mark.parametrize("name", PROTECTIONS)
+def test_the_traces_of_folders_end_exact(outlook: Outlook, name: str) -> None:
+    PROTECTIONS[name][0](outlook)
+
+
+@pytest.mark.parametrize("name", PROTECTIONS)
+def test_without_its_protection_a_trace_fails(outlook: Outlook, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    trace, owner, attribute, without = PROTECTIONS[name]
+    monkeypatch.setattr(owner, attribute, without)
+    with pytest.raises(AssertionError):
+        trace(outlook)
+
+
+def test_what_only_an_earlier_round_has_named_is_gone(outlook: Outlook) -> None:
+    named_by_an_earlier_round(outlook)
+
+
+def test_without_the_numbers_of_rounds_that_trace_fails(outlook: Outlook, monkeypatch: pytest.MonkeyPatch) -> None:
+    changed = places.changed
+    monkeypatch.setattr(places, "changed", lambda doc, **values: changed(doc, **(values | {"round": 0})))
+    with pytest.raises(AssertionError):
+        named_by_an_earlier_round(outlook)
