@@ -13,6 +13,7 @@ PORT ?= 8080
 DATA ?=
 MBOX ?=
 BACKEND ?= embedded
+PROVIDER ?=
 MAILS ?=
 MAILBOXES ?=
 PROCESSES ?=
@@ -36,14 +37,15 @@ export PYTHONPATH := $(CURDIR)
 ##@ See it
 
 .PHONY: run
-run: $(VENV)/.runtime ## Start everything here and follow a mailbox live (PORT=8080 DATA=.data/run MBOX=your mail BACKEND=emulators)
-	@exec $(BIN)/python -m infra.local.run --port "$(PORT)" --data "$(DATA)" --mbox "$(MBOX)" --backend "$(BACKEND)"
+run: $(VENV)/.runtime ## Start everything here and follow two mailboxes live (PORT=8080 DATA=.data/run MBOX=your mail PROVIDER=google BACKEND=emulators)
+	@exec $(BIN)/python -m infra.local.run --port "$(PORT)" --data "$(DATA)" --mbox "$(MBOX)" --backend "$(BACKEND)" \
+		--provider "$(PROVIDER)"
 
 .PHONY: demo
-demo: $(VENV)/.runtime ## Backfill under fire, then a verdict (MAILS=2000 CHANGES=100 KILLS=0 REFUSE=0 FAULTS=all QUOTA=2026 SEED=1 MBOX= BACKEND=emulators OUTAGE=60 JSON=1)
+demo: $(VENV)/.runtime ## Backfill under fire, then a verdict (MAILS=2000 CHANGES=100 KILLS=0 REFUSE=0 FAULTS=all QUOTA=2026 SEED=1 MBOX= PROVIDER=microsoft BACKEND=emulators OUTAGE=60 JSON=1)
 	@exec $(BIN)/python -m infra.local.demo $(if $(MAILS),--mails "$(MAILS)") --changes "$(CHANGES)" --kills "$(KILLS)" \
 		--refuse "$(REFUSE)" --faults "$(FAULTS)" --quota "$(QUOTA)" --seed "$(SEED)" --mbox "$(MBOX)" \
-		--backend "$(BACKEND)" --outage "$(OUTAGE)" \
+		--backend "$(BACKEND)" --outage "$(OUTAGE)" --provider "$(PROVIDER)" \
 		$(if $(filter-out 0,$(JSON)),--json)
 
 ##@ Work on it

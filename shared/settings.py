@@ -107,7 +107,7 @@ class Settings:
     graph_notification_url: str = _setting(
         "GRAPH_NOTIFICATION_URL", "", "Public URL of `/graph_push`; without it Outlook mailboxes are polled."
     )
-    graph_page_size: int = _setting("GRAPH_PAGE_SIZE", 100, "Messages in one page of a folder's changes, 1 to 1000.")
+    graph_page_size: int = _setting("GRAPH_PAGE_SIZE", 100, "Messages in one page of a folder's changes, 1 to 200.")
     provider_timeout: float = _setting("PROVIDER_TIMEOUT_SECONDS", 20.0, "Limit of one call to a mail provider.")
     headers: tuple[str, ...] = _setting(
         "MAIL_HEADERS",

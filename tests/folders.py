@@ -44,6 +44,7 @@ class MemoryFolders(MemoryProvider):
     folder_page: int = 100
     names: dict[str, str] = field(default_factory=lambda: {id_: label.title() for id_, label in WELL_KNOWN.items()})
     asked: Counter[str] = field(default_factory=Counter)  # requests by folder
+    trouble: dict[str, Exception] = field(default_factory=dict)  # what reading a folder ends in
     overlaps: list[str] = field(default_factory=list)  # folders that were asked for by two at once
     most_at_once: int = 0
     _going: Counter[str] = field(default_factory=Counter)
@@ -147,6 +148,8 @@ class MemoryFolders(MemoryProvider):
             self._going[folder] -= 1
 
     def _answer(self, cursor: str, folder: str) -> Page:
+        if folder in self.trouble:
+            raise self.trouble[folder]
         if folder not in self.names:
             raise FolderAbsent
         live = self._links.setdefault(folder, {})

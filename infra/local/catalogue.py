@@ -32,6 +32,7 @@ class Function:
     concurrency: int
     timeout_seconds: int
     memory: str
+    min_instances: int
     secrets: tuple[str, ...]
     grants: str
     publishes: tuple[str, ...]
@@ -79,6 +80,7 @@ def _function(name: str, entry: dict[str, Any]) -> Function:
         concurrency=int(entry["concurrency"]),
         timeout_seconds=int(entry["timeout_seconds"]),
         memory=entry["memory"],
+        min_instances=int(entry["min_instances"]),
         secrets=tuple(entry["secrets"]),
         grants=entry["grants"],
         publishes=tuple(entry["publishes"]),

@@ -6,14 +6,14 @@ from collections import Counter
 from typing import Any
 
 from infra.local.generator import Operation, traffic
-from infra.local.google.simulator import GoogleSimulator
 from infra.local.latency import Change
+from infra.local.simulated.control import Simulator
 
 
 class Traffic:
     """A person and the world at work on one simulated mailbox; ``made`` is what they did, with the time of each."""
 
-    def __init__(self, simulator: GoogleSimulator, address: str, seed: int, count: int) -> None:
+    def __init__(self, simulator: Simulator, address: str, seed: int, count: int) -> None:
         self._simulator = simulator
         self._clock = simulator.clock
         self._address = address

@@ -15,14 +15,14 @@ ATTEMPTS = 20
 PAUSE_SECONDS = 0.5
 
 
-def consent_url(client: JsonClient) -> str | None:
-    """Ask to connect; answers the page on which access has to be granted, None if it was granted before.
+def consent_url(client: JsonClient, provider: str = "google") -> str | None:
+    """Ask to connect a provider's mailbox; answers the page on which access has to be granted, None if it was granted before.
 
     A vault that is being set up just now is given a moment. Raises ``CannotRun``.
     """
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            client.post("/mail/connect", {"provider": "google"})
+            client.post("/mail/connect", {"provider": provider})
         except AnswerError as error:
             if error.code == "consent_required" and "consent_url" in error.details:
                 return str(error.details["consent_url"])
@@ -34,14 +34,14 @@ def consent_url(client: JsonClient) -> str | None:
     raise AssertionError("The last attempt raises or returns.")
 
 
-def connect_through_google(client: JsonClient, browser: Browser, address: str) -> None:
-    """Connect the mailbox of an address: read our page, choose the account on Google's, allow; again where that fails.
+def connect_through(provider: str, client: JsonClient, browser: Browser, address: str) -> None:
+    """Connect the mailbox of an address: read our page, choose the account on the provider's, allow; again where that fails.
 
     Raises ``CannotRun``.
     """
     failure = ""
     for _ in range(ATTEMPTS):
-        url = consent_url(client)
+        url = consent_url(client, provider)
         if url is None:
             return
         try:
@@ -56,9 +56,9 @@ def connect_through_google(client: JsonClient, browser: Browser, address: str) -
     raise CannotRun(f"The consent pages could not be walked to their end: {failure}.")
 
 
-def look(client: JsonClient) -> MailboxProgress | None:
-    """What the status says now; None while nobody answers or there is no mailbox yet."""
+def look(client: JsonClient) -> dict[str, MailboxProgress]:
+    """What the status says now, by provider; nothing while nobody answers."""
     try:
         return read_status(client.get("/mail/status"))
     except (ServerAway, AnswerError):
-        return None
+        return {}

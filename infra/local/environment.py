@@ -1,4 +1,4 @@
-"""The settings of a Brainstem that lives in one folder: with a simulated Google, or with the real one."""
+"""The settings of a Brainstem that lives in one folder: with simulated providers, or with the real ones."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ from shared.settings import Settings
 
 AUDIENCE = "brainstem"
 GMAIL_TOPIC = "projects/local/topics/gmail"
-REAL = "GOOGLE_CLIENT_ID"
-"""The variable in ``.env`` that makes ``make run`` talk to the real Google."""
+REAL = {"google": "GOOGLE_CLIENT_ID", "microsoft": "MICROSOFT_CLIENT_ID"}
+"""The variables in ``.env`` that make ``make run`` talk to real providers."""
 
 
-def local_environment(folder: Path, home: str, google: str) -> dict[str, str]:
-    """The variables for the data in ``folder``, functions at ``home`` and a simulator whose root is ``google``.
+def local_environment(folder: Path, home: str, google: str, microsoft: str = "") -> dict[str, str]:
+    """The variables for the data in ``folder``, functions at ``home`` and simulators whose roots these are.
 
-    Both are URLs without a slash at their end. The simulator has no quota unless it is given one.
+    All are URLs without a slash at their end. Without ``microsoft`` no Outlook can be connected. The simulated Gmail has no
+    quota unless it is given one.
     """
     return {
         **_own(folder),
@@ -36,6 +37,7 @@ def local_environment(folder: Path, home: str, google: str) -> dict[str, str]:
         "OAUTH_RETURN_URLS": "",
         "GMAIL_TOPIC": GMAIL_TOPIC,
         "GMAIL_QUOTA": "none",
+        **(_microsoft(home, microsoft) if microsoft else dict.fromkeys(_microsoft("", ""), "")),
     }
 
 
@@ -51,13 +53,17 @@ def on_emulators(where: Emulators, project: str) -> dict[str, str]:
 
 
 def real_environment(folder: Path, port: int, chosen: Mapping[str, str]) -> dict[str, str]:
-    """The variables for the data in ``folder`` and the real Google, with what a person has ``chosen`` in ``.env``.
+    """The variables for the data in ``folder`` and the real providers, with what a person has ``chosen`` in ``.env``.
 
-    Of the simulator's variables none stays from the environment.
+    Of the simulators' variables none stays from the environment.
     """
     simulated = dict.fromkeys(local_environment(folder, "", ""), "")
-    redirect = {"GOOGLE_REDIRECT_URI": f"http://localhost:{port}/oauth/google/callback"}
-    return {**simulated, **redirect, **chosen, **_own(folder)}
+    home = f"http://localhost:{port}"
+    redirects = {
+        "GOOGLE_REDIRECT_URI": f"{home}/oauth/google/callback",
+        "MICROSOFT_REDIRECT_URI": f"{home}/oauth/microsoft/callback",
+    }
+    return {**simulated, **redirects, **chosen, **_own(folder)}
 
 
 def dotenv(path: Path = ROOT / ".env") -> dict[str, str]:
@@ -69,6 +75,19 @@ def dotenv(path: Path = ROOT / ".env") -> dict[str, str]:
 def apply(variables: Mapping[str, str]) -> None:
     """Put the variables into the environment of this process, before anything reads its settings."""
     os.environ.update(variables)
+
+
+def _microsoft(home: str, root: str) -> dict[str, str]:
+    return {
+        "GRAPH_API_URL": f"{root}/v1.0/",
+        "MICROSOFT_LOGIN_URL": f"{root}/",
+        "MICROSOFT_TENANT": "common",
+        "MICROSOFT_CLIENT_ID": "local",
+        "MICROSOFT_CLIENT_SECRET": "local",
+        "MICROSOFT_REDIRECT_URI": f"{home}/oauth/microsoft/callback",
+        "MICROSOFT_SCOPES": "",
+        "GRAPH_NOTIFICATION_URL": f"{home}/graph_push",
+    }
 
 
 def _own(folder: Path) -> dict[str, str]:

@@ -1,14 +1,16 @@
-"""Watches a running Brainstem through its API: the backfill as a bar, then each event as a line."""
+"""Watches a running Brainstem through its API: each backfill as a bar, then each event as a line."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 
 from rich.console import Console
+from rich.progress import TaskID
 
 from infra.local.client import JsonClient
 from infra.local.progress import MailboxProgress, bars, read_status
@@ -21,68 +23,87 @@ PAGE = 200
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """What is followed: how to connect it, whether it is a simulated one to which mail can be made to come, how full it is."""
+    """A mailbox to follow: whose, how to connect it, whether mail can be made to come to it, how full it is.
 
+    ``provider`` is as mailbox ids write it.
+    """
+
+    provider: str
     connect: Callable[[JsonClient], None]
     arrive: Callable[[], None] | None = None
     mails: int | None = None
 
 
 class Follower:
-    """Connects the mailbox if nobody has, lets new mail arrive, and prints what the log says."""
+    """Connects the mailboxes that nobody has, lets new mail arrive in one after the other, and prints what the log says."""
 
     def __init__(
-        self, console: Console, url: str, token: str, account: Account, folder: Path, stopping: threading.Event
+        self,
+        console: Console,
+        url: str,
+        token: str,
+        accounts: Sequence[Account],
+        folder: Path,
+        stopping: threading.Event,
     ) -> None:
         self._console = console
         self._client = JsonClient(url, token)
-        self._account = account
+        self._accounts = accounts
         self._folder = folder
         self._stopping = stopping
         self._place = _Place(folder / "events-cursor")
 
     def follow(self) -> None:
         """Go on until interrupted."""
-        if self._mailbox() is None:
-            self._account.connect(self._client)
-        while self._mailbox() is None:
+        known = self._mailboxes()
+        for account in self._accounts:
+            if account.provider not in known:
+                account.connect(self._client)
+        # A person may connect one of several real mailboxes only; simulated ones are all connected by now.
+        while not self._mailboxes():
             self._pause(LOOK_SECONDS)
         self._watch_backfill()
+        arriving = cycle([account.arrive for account in self._accounts if account.arrive is not None] or [_nothing])
         due = time.monotonic() + 2.0
         while True:
             ensure_room(self._folder)
-            if self._account.arrive is not None and time.monotonic() >= due:
+            if time.monotonic() >= due:
                 due = time.monotonic() + ARRIVAL_SECONDS
-                self._account.arrive()
+                next(arriving)()
             for event in self._new_events():
                 self._console.print(_line(event), markup=False, soft_wrap=True)
             self._pause(LOOK_SECONDS)
 
-    def _mailbox(self) -> MailboxProgress | None:
+    def _mailboxes(self) -> dict[str, MailboxProgress]:
         return read_status(self._client.get("/mail/status"))
 
     def _watch_backfill(self) -> None:
-        """Show the bar; the events of the past are read, counted and not printed."""
+        """Show the bars; the events of the past are read, counted and not printed."""
         started, count = time.monotonic(), 0
+        loaded = {account.provider: account.mails for account in self._accounts}
+        tasks: dict[str, TaskID] = {}
         with bars(self._console) as progress:
-            task = progress.add_task("backfill", total=self._account.mails, note="")
             was_backfilling = False
             while True:
                 ensure_room(self._folder)
-                now = self._mailbox()
-                if now is not None:
-                    total = self._account.mails or now.total
-                    note = f"{now.status}: {now.last_error}" if now.last_error else now.status
-                    progress.update(task, total=total, completed=min(now.messages, total or now.messages), note=note)
-                    if not now.backfilling:
-                        break
-                    was_backfilling = True
-                    count += len(self._new_events())
+                now = self._mailboxes()
+                for provider, mailbox in now.items():
+                    if provider not in tasks:
+                        tasks[provider] = progress.add_task(provider.title(), total=loaded.get(provider), note="")
+                    total = loaded.get(provider) or mailbox.total
+                    note = f"{mailbox.status}: {mailbox.last_error}" if mailbox.last_error else mailbox.status
+                    completed = min(mailbox.messages, total or mailbox.messages)
+                    progress.update(tasks[provider], total=total, completed=completed, note=note)
+                if not any(mailbox.backfilling for mailbox in now.values()):
+                    break
+                was_backfilling = True
+                count += len(self._new_events())
                 self._pause(0.2)
         if was_backfilling:
             count += len(self._new_events())
+            messages = sum(mailbox.messages for mailbox in now.values())
             self._console.print(
-                f"{now.messages:,} mails are in, told in {count:,} events, after {time.monotonic() - started:.1f} s.\n"
+                f"{messages:,} mails are in, told in {count:,} events, after {time.monotonic() - started:.1f} s.\n"
             )
 
     def _pause(self, seconds: float) -> None:
@@ -98,6 +119,10 @@ class Follower:
                 self._place.move(page["next"])
             if len(page["events"]) < PAGE:
                 return events
+
+
+def _nothing() -> None:
+    """No mail can be made to come."""
 
 
 class _Place:

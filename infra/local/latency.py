@@ -14,7 +14,12 @@ _TYPES = {
     "trash": frozenset({"email.updated"}),
     "untrash": frozenset({"email.updated"}),
     "delete": frozenset({"email.deleted"}),
+    "move": frozenset({"email.updated", "email.received", "email.sent"}),
+    "read": frozenset({"email.updated"}),
+    "flag": frozenset({"email.updated"}),
+    "category": frozenset({"email.updated"}),
 }
+"""Which events tell of a change; of what happens to folders none does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +42,12 @@ def latencies(changes: Iterable[Change], delivered: Sequence[Delivery]) -> list[
         arrivals.setdefault(key, []).append(push.at)
     found = []
     for change in changes:
-        times = (at for type_ in _TYPES[change.kind] for at in arrivals.get((change.id, type_), ()) if at >= change.at)
+        times = (
+            at
+            for type_ in _TYPES.get(change.kind, ())
+            for at in arrivals.get((change.id, type_), ())
+            if at >= change.at
+        )
         if (first := min(times, default=None)) is not None:
             found.append(first - change.at)
     return sorted(found)

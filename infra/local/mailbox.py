@@ -1,4 +1,4 @@
-"""The simulated mailbox of a data folder, filled once in its life."""
+"""The simulated mailboxes of a data folder, each filled once in its life."""
 
 from __future__ import annotations
 
@@ -8,19 +8,18 @@ from typing import Any
 
 from rich.console import Console
 
-from infra.local.google.simulator import GoogleSimulator
-from infra.local.loading import fill
+from infra.local.sides import Side, file_of
 from infra.local.tokens import write_private
 
-ADDRESS = "demo@example.org"
+_NOTES = {"google": "mailbox.json", "microsoft": "mailbox-microsoft.json"}
 
 
 class Mailbox:
-    """Where the simulator keeps its file, and what was loaded into it."""
+    """What was loaded into the mailbox of one provider."""
 
-    def __init__(self, folder: Path) -> None:
-        self._note = folder / "mailbox.json"
-        self.path = folder / "google.sqlite"
+    def __init__(self, folder: Path, provider: str) -> None:
+        self._note = folder / _NOTES[provider]
+        self._file = file_of(folder, provider)
 
     @property
     def loaded(self) -> int:
@@ -30,22 +29,22 @@ class Mailbox:
     def drop_half_filled(self) -> None:
         """Forget a mailbox whose filling was interrupted; nothing was connected to it yet."""
         if not self._note.exists():
-            for path in self.path.parent.glob(f"{self.path.name}*"):
+            for path in self._file.parent.glob(f"{self._file.name}*"):
                 path.unlink()
 
-    def fill(self, simulator: GoogleSimulator, mbox: str, mails: int, console: Console) -> None:
+    def fill(self, side: Side, mbox: str, mails: int, console: Console) -> None:
         """Fill it at the first start; later ones only say what is there. Raises ``CannotRun``."""
         if self._note.exists():
             note = self._read()
             console.print(
-                f"Resuming with the {note['mails']:,} mails from {note['source']}; nothing is loaded again.",
+                f"Resuming with the {note['mails']:,} mails from {note['source']} in {side.title}; nothing is loaded again.",
                 markup=False,
+                soft_wrap=True,
             )
             if mbox and mbox != note["source"]:
                 console.print("To load other mail, choose another folder: make run MBOX=... DATA=...", markup=False)
             return
-        simulator.add_mailbox(ADDRESS)
-        count = fill(simulator, ADDRESS, mbox, mails, 1, console)
+        count = side.fill(mbox, mails, 1, console)
         write_private(self._note, json.dumps({"source": mbox or "the generator", "mails": count}).encode())
 
     def _read(self) -> dict[str, Any]:

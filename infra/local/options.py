@@ -6,6 +6,8 @@ import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from infra.local.sides import PROVIDERS
+
 MAILS, QUOTA_MAILS = 2_000, 20_000
 BACKENDS = ("embedded", "emulators")
 
@@ -24,14 +26,25 @@ class Options:
     quota: str = ""
     backend: str = BACKENDS[0]
     outage: int = 0
+    provider: str = ""
     json: bool = False
+
+    @property
+    def providers(self) -> tuple[str, ...]:
+        """Whose mailboxes it is about."""
+        return providers_of(self.provider)
+
+
+def providers_of(provider: str) -> tuple[str, ...]:
+    """The one that was named, or all."""
+    return (provider,) if provider else PROVIDERS
 
 
 def read_options() -> Options:
     """Read the command line."""
     parser = argparse.ArgumentParser(
         prog="make demo",
-        description="Backfill and follow a mailbox, then judge the result.",
+        description="Backfill and follow two mailboxes side by side, then judge the result.",
         argument_default=argparse.SUPPRESS,
     )
     parser.add_argument("--mails", type=_at_least(1))
@@ -44,6 +57,7 @@ def read_options() -> Options:
     parser.add_argument("--quota", choices=("", "2026", "2025"))
     parser.add_argument("--backend", choices=BACKENDS)
     parser.add_argument("--outage", type=_at_least(0))
+    parser.add_argument("--provider", choices=("", *PROVIDERS))
     parser.add_argument("--json", action="store_true")
     given = vars(parser.parse_args())
     if given.get("quota"):
@@ -51,6 +65,8 @@ def read_options() -> Options:
     options = Options(**given)
     if options.quota and (options.faults or options.kills or options.refuse or options.mbox):
         parser.error("QUOTA goes with MAILS, CHANGES, SEED and JSON only")
+    if options.quota and options.provider == "microsoft":
+        parser.error("QUOTA is about Gmail's: it does not go with PROVIDER=microsoft")
     if options.quota and options.backend != "embedded":
         parser.error("QUOTA runs under virtual time, which emulators know nothing of")
     if options.outage and options.backend != "emulators":

@@ -1,4 +1,4 @@
-"""Progress bars of a mailbox, from what ``/mail/status`` says; a log file gets no animation."""
+"""Progress bars of mailboxes, from what ``/mail/status`` says; a log file gets no animation."""
 
 from __future__ import annotations
 
@@ -21,6 +21,11 @@ class MailboxProgress:
     total: int | None = None
 
     @property
+    def provider(self) -> str:
+        """The provider, as mailbox ids write it."""
+        return self.mailbox.rpartition(":")[2]
+
+    @property
     def backfilling(self) -> bool:
         """Whether the past is still being walked."""
         return self.status in ("connecting", "backfilling", "resyncing", "rate_limited")
@@ -31,10 +36,10 @@ class MailboxProgress:
         return self.status == "live" and self.outbox == 0
 
 
-def read_status(answer: Any) -> MailboxProgress | None:
-    """The first mailbox of an answer of ``/mail/status``; None while there is none."""
-    for entry in answer["mailboxes"]:
-        return MailboxProgress(
+def read_status(answer: Any) -> dict[str, MailboxProgress]:
+    """The mailboxes of an answer of ``/mail/status``, by provider: one of each is what a local run has."""
+    found = [
+        MailboxProgress(
             entry["id"],
             entry["status"],
             entry["messages"],
@@ -42,7 +47,9 @@ def read_status(answer: Any) -> MailboxProgress | None:
             entry.get("last_error"),
             entry["backfill"]["total"],
         )
-    return None
+        for entry in answer["mailboxes"]
+    ]
+    return {mailbox.provider: mailbox for mailbox in found}
 
 
 def bars(console: Console) -> Progress:

@@ -21,7 +21,7 @@ from rich.table import Table
 
 from infra.local.changes import Traffic
 from infra.local.collect import collect
-from infra.local.connecting import connect_through_google
+from infra.local.connecting import connect_through
 from infra.local.latency import latencies, percentile
 from infra.local.loading import generate_into
 from infra.local.options import Options
@@ -196,7 +196,7 @@ def _world(options: Options, console: Console, mails: int, mean_thread: float | 
 def _connect(world: World) -> float:
     """Connect through the consent pages; answers when that was."""
     browser = world.browser()
-    connect_through_google(WorldClient(world), browser, ADDRESS)
+    connect_through("google", WorldClient(world), browser, ADDRESS)
     browser.close()
     return world.clock.now()
 

@@ -1,8 +1,9 @@
 """``make run``: everything in one process on one port, followed live; Ctrl-C ends it, the next start goes on.
 
-The first start fills the simulated mailbox (generated mail, or the person's own) and connects it; later ones load nothing.
-With ``BACKEND=emulators`` the store and the bus are Google's emulators, which forget everything when they end: it starts
-afresh each time. With GOOGLE_CLIENT_ID in ``.env`` there is no simulator: the person connects a real mailbox in the browser.
+The first start fills simulated mailboxes, a Gmail and an Outlook one, with generated mail or the person's own, and connects
+them; later ones load nothing. With ``BACKEND=emulators`` the store and the bus are Google's emulators, which forget everything
+when they end: it starts afresh each time. With GOOGLE_CLIENT_ID or MICROSOFT_CLIENT_ID in ``.env`` there is no simulator: the
+person connects real mailboxes in the browser.
 """
 
 from __future__ import annotations
@@ -12,33 +13,30 @@ import shutil
 import signal
 import sys
 import threading
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from infra.local.browser import Browser
-from infra.local.changes import arrival
 from infra.local.client import JsonClient
-from infra.local.connecting import connect_through_google, consent_url
+from infra.local.connecting import connect_through, consent_url
 from infra.local.environment import AUDIENCE, REAL, apply, dotenv, local_environment, on_emulators, real_environment
 from infra.local.follow import Account, Follower
-from infra.local.google.app import create_app
-from infra.local.google.pump import PushPump
-from infra.local.google.simulator import GoogleSimulator
-from infra.local.google.state import OtherVersion
 from infra.local.lock import DataLock
-from infra.local.mailbox import ADDRESS, Mailbox
-from infra.local.options import BACKENDS
+from infra.local.mailbox import Mailbox
+from infra.local.options import BACKENDS, providers_of
 from infra.local.publisher import HttpPublisher
 from infra.local.sentences import CannotRun, disk_full, is_disk_full
+from infra.local.sides import PROVIDERS, TITLES, open_sides
+from infra.local.simulated.pump import PushPump
+from infra.local.simulated.state import OtherVersion
 from infra.local.tokens import development_token, invoker_secret, write_private
 from infra.local.web import WSGIApp
 from infra.local.welcome import welcome
-from shared.adapters.embedded.clock import SystemClock
 
 if TYPE_CHECKING:
     from infra.local.infrastructure import Emulated
@@ -53,20 +51,22 @@ AFRESH = (
 
 def main() -> int:
     """Run until Ctrl-C; the exit status is 0, or 2 after a sentence."""
-    parser = argparse.ArgumentParser(prog="make run", description="Start Brainstem here and follow a mailbox.")
+    parser = argparse.ArgumentParser(prog="make run", description="Start Brainstem here and follow mailboxes.")
     parser.add_argument("--port", type=int, default=8080)
     parser.add_argument("--data", type=_folder, default=None)
     parser.add_argument("--mbox", default="")
     parser.add_argument("--mails", type=int, default=MAILS)
     parser.add_argument("--backend", choices=BACKENDS, default=BACKENDS[0])
+    parser.add_argument("--provider", choices=("", *PROVIDERS), default="")
     options = parser.parse_args()
     emulators = options.backend == "emulators"
     if emulators and options.data:
         parser.error("DATA names what a next start goes on with; with BACKEND=emulators each starts afresh")
     console = Console(highlight=False)
     chosen = {} if options.mbox or emulators else dotenv()
-    real = REAL in chosen
-    name = "emulators" if emulators else "google" if real else "run"
+    providers = providers_of(options.provider)
+    real = [provider for provider in providers if REAL[provider] in chosen]
+    name = "emulators" if emulators else real[0] if real else "run"
     folder = (options.data or Path(".data") / name).resolve()
     stopping = threading.Event()
 
@@ -79,7 +79,7 @@ def main() -> int:
     try:
         with DataLock(folder):
             if real:
-                _run_real(console, folder, options.port, chosen, stopping)
+                _run_real(console, folder, options.port, chosen, real, stopping)
             elif emulators:
                 _run_emulated(console, folder, options, stopping)
             else:
@@ -117,37 +117,44 @@ def _run_simulated(
     emulated: Emulated | None = None,
 ) -> None:
     home = f"http://127.0.0.1:{options.port}"
-    apply(local_environment(folder, home, f"{home}/google"))
+    providers = providers_of(options.provider)
+    apply(local_environment(folder, home, f"{home}/google", f"{home}/microsoft" if "microsoft" in providers else ""))
     if emulated:
         apply(on_emulators(emulated.where, emulated.project))
     with ExitStack() as stack:
-        mailbox = Mailbox(folder)
-        mailbox.drop_half_filled()
+        mailboxes = {provider: Mailbox(folder, provider) for provider in providers}
+        for mailbox in mailboxes.values():
+            mailbox.drop_half_filled()
         publisher = HttpPublisher("" if emulated else invoker_secret(folder))
         publisher.aim(f"http://{emulated.where.pubsub}" if emulated else home)
         try:
-            simulator = GoogleSimulator(mailbox.path, SystemClock(), publisher)
+            sides = open_sides(providers, folder, publisher, 0, stack)
         except OtherVersion:
             raise CannotRun(
-                f"The mailbox in {folder} was made by another version: remove that folder, or choose another with DATA=path."
+                f"A mailbox in {folder} was made by another version: remove that folder, or choose another with DATA=path."
             ) from None
-        stack.callback(simulator.close)
-        machine = _machine(stack, folder, options.port, {"google": create_app(simulator)})
-        mailbox.fill(simulator, options.mbox, options.mails, console)
+        machine = _machine(stack, folder, options.port, {side.provider: side.app for side in sides})
+        for side in sides:
+            mailboxes[side.provider].fill(side, options.mbox, options.mails, console)
         if emulated:
             _prepare(stack, emulated, machine.url, folder)
         machine.start()
-        pump = PushPump(simulator)
-        pump.start()
-        stack.callback(pump.stop)
+        for side in sides:
+            pump = PushPump(side.simulator)
+            pump.start()
+            stack.callback(pump.stop)
         browser = Browser()
         stack.callback(browser.close)
-        account = Account(
-            connect=lambda client: connect_through_google(client, browser, ADDRESS),
-            arrive=lambda: _deliver(simulator),
-            mails=mailbox.loaded,
-        )
-        _follow(console, machine.url, folder, account, stopping, "A new mail arrives every 15 seconds.")
+        accounts = [
+            Account(
+                provider=side.name,
+                connect=partial(connect_through, side.provider, browser=browser, address=side.address),
+                arrive=side.arrive,
+                mails=mailboxes[side.provider].loaded,
+            )
+            for side in sides
+        ]
+        _follow(console, machine.url, folder, accounts, stopping, "A new mail arrives every 15 seconds.")
 
 
 def _prepare(stack: ExitStack, emulated: Emulated, home: str, folder: Path) -> None:
@@ -167,18 +174,22 @@ def _empty(folder: Path) -> None:
             path.unlink()
 
 
-def _deliver(simulator: GoogleSimulator) -> None:
-    simulator.add_mails(ADDRESS, [arrival(ADDRESS, time.time())])
-
-
-def _run_real(console: Console, folder: Path, port: int, chosen: Mapping[str, str], stopping: threading.Event) -> None:
+def _run_real(
+    console: Console,
+    folder: Path,
+    port: int,
+    chosen: Mapping[str, str],
+    providers: Sequence[str],
+    stopping: threading.Event,
+) -> None:
     apply(real_environment(folder, port, chosen))
 
-    def ask(client: JsonClient) -> None:
-        url = consent_url(client)
+    def ask(client: JsonClient, provider: str) -> None:
+        url = consent_url(client, provider)
         if url is not None:
             console.print(
-                f"Connect your mailbox: open this page in a browser on this machine, within ten minutes.\n\n  {url}\n",
+                f"Connect your {TITLES[provider]} mailbox: open this page in a browser on this machine, within ten minutes."
+                f"\n\n  {url}\n",
                 markup=False,
                 soft_wrap=True,
             )
@@ -186,7 +197,8 @@ def _run_real(console: Console, folder: Path, port: int, chosen: Mapping[str, st
     with ExitStack() as stack:
         machine = _machine(stack, folder, port, {})
         machine.start()
-        _follow(console, machine.url, folder, Account(connect=ask), stopping, "This is your real mailbox.")
+        accounts = [Account(provider.upper(), partial(ask, provider=provider)) for provider in providers]
+        _follow(console, machine.url, folder, accounts, stopping, "This is your real mail.")
 
 
 def _machine(stack: ExitStack, folder: Path, port: int, mounts: Mapping[str, WSGIApp]) -> Machine:
@@ -200,12 +212,12 @@ def _machine(stack: ExitStack, folder: Path, port: int, mounts: Mapping[str, WSG
 
 
 def _follow(
-    console: Console, url: str, folder: Path, account: Account, stopping: threading.Event, sentence: str
+    console: Console, url: str, folder: Path, accounts: Sequence[Account], stopping: threading.Event, sentence: str
 ) -> None:
     token = development_token(folder, AUDIENCE)
     write_private(folder / "token", token.encode())
     welcome(console, url, token, folder, sentence)
-    Follower(console, url, token, account, folder, stopping).follow()
+    Follower(console, url, token, accounts, folder, stopping).follow()
 
 
 def _folder(text: str) -> Path | None:

@@ -1,4 +1,4 @@
-"""The whole product in one process under a virtual clock: real functions, real Gmail adapter, simulated Google, no socket.
+"""The whole product in one process under a virtual clock: real functions, real adapters, simulated providers, no socket.
 
 A seed decides every order. What the laptop does with threads and HTTP, this does by hand: deliver what is due, then let time
 pass. A delivery that sleeps lets others go on meanwhile.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urlsplit
@@ -26,6 +26,9 @@ from infra.local.client import AnswerError, JsonClient
 from infra.local.crew import CrewClock
 from infra.local.google.app import create_app
 from infra.local.google.simulator import GoogleSimulator
+from infra.local.microsoft import app as microsoft
+from infra.local.microsoft.notifications import Heard
+from infra.local.microsoft.simulator import MicrosoftSimulator
 from infra.local.subscriber import delivery_of
 from infra.local.verify_delivery import Delivery
 from shared.adapters.embedded.subscriptions import Subscription
@@ -36,13 +39,17 @@ from shared.wiring import Brainstem, Handler
 
 UID = "user_abc123"
 MAILBOX = f"{UID}:primary:GOOGLE"
+OUTLOOK = f"{UID}:primary:MICROSOFT"
 ADDRESS = "ann@example.org"
 TOPIC = "projects/local/topics/gmail"
 GOOGLE = "http://google.test"
+MICROSOFT = "http://microsoft.test"
 HOME = "http://localhost"
 MOST_AT_ONCE = 20_000
 
 _ISSUER = "https://issuer.test"
+_WEBHOOK = "/graph_push"
+_HEARD_SECONDS = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +89,7 @@ class InProcess:
 
 
 def settings_in(folder: Path, **settings: Any) -> Settings:
-    """The settings of functions that work in a folder and reach nothing but a Google of their own process."""
+    """The settings of functions that work in a folder and reach nothing but a Google and a Microsoft of their own process."""
     public = (
         _key()
         .public_key()
@@ -100,6 +107,12 @@ def settings_in(folder: Path, **settings: Any) -> Settings:
         "google_redirect_uri": f"{HOME}/oauth/google/callback",
         "gmail_topic": TOPIC,
         "gmail_quota": "none",
+        "graph_api_url": f"{MICROSOFT}/v1.0/",
+        "microsoft_login_url": f"{MICROSOFT}/",
+        "microsoft_client_id": "client",
+        "microsoft_client_secret": "secret",
+        "microsoft_redirect_uri": f"{HOME}/oauth/microsoft/callback",
+        "graph_notification_url": f"{HOME}{_WEBHOOK}",
     }
     return Settings(**(chosen | settings))
 
@@ -133,10 +146,11 @@ def _key() -> ec.EllipticCurvePrivateKey:
 
 
 class World:
-    """One user with one simulated Gmail account; time passes only in ``run``."""
+    """One user with a simulated Gmail account, an Outlook account or both; time passes only in ``run``."""
 
     def __init__(self, folder: Path, seed: int = 0, **settings: Any) -> None:
         """``settings`` are those of ``Settings``; without GMAIL_QUOTA there is none to keep to."""
+        self._folder, self._seed = folder, seed
         self.clock = CrewClock(seed=seed)
         self.random = random.Random(seed)  # noqa: S311 - a world that repeats itself
         self.settings = settings_in(folder, **settings)
@@ -144,13 +158,28 @@ class World:
         self.ports: Ports = embedded(self.settings, self.clock, synchronous="OFF")
         self.google = GoogleSimulator(folder / "google.sqlite", self.clock, self._publish, seed)
         self.website = create_app(self.google)
-        self.product = Brainstem(self.settings, self.ports, lambda: InProcess(self.website))
+        self.product = self.brainstem(self.ports)
         self.token = token_for(UID, self.clock.now())
         bus: Any = self.ports.bus
         bus.subscribe(Subscription("gmail", "gmail", "/gmail_push"))
         bus.subscribe(Subscription("senders", "segments", "/senders"))
         bus.subscribe(Subscription("outside", "events", "/outside"))
         self.received: list[Delivery] = []
+
+    @cached_property
+    def outlook(self) -> MicrosoftSimulator:
+        """Microsoft, with our webhook where it can reach it; made when it is first asked for."""
+        return MicrosoftSimulator(self._folder / "microsoft.sqlite", self.clock, self._seed, notify=self._notified)
+
+    @cached_property
+    def outlook_website(self) -> flask.Flask:
+        """What Microsoft serves."""
+        return microsoft.create_app(self.outlook)
+
+    def brainstem(self, ports: Ports) -> Brainstem:
+        """The functions on some ports, with this world's providers."""
+        google, outlook = (lambda: InProcess(self.website)), (lambda: InProcess(self.outlook_website))
+        return Brainstem(self.settings, ports, google, outlook)
 
     def call(self, function: str, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any]:
         """One HTTP call of a function."""
@@ -187,7 +216,7 @@ class World:
             moments = [
                 self.ports.tasks.next_due(),  # type: ignore[attr-defined]
                 self.ports.bus.next_due(),  # type: ignore[attr-defined]
-                self.google.pump(),
+                self._pump(),
                 self.clock.crew.next_due(),
                 self._tick_at,
             ]
@@ -201,13 +230,17 @@ class World:
                 assert self.call("tick", "POST", "/")[0] == 200
 
     def browser(self) -> Browser:
-        """A browser that reaches this world's Google and this world's functions, and nothing else."""
-        return Browser({f"{GOOGLE}/": self.website, f"{HOME}/": self._front})
+        """A browser that reaches this world's providers and this world's functions, and nothing else."""
+        return Browser(
+            {f"{GOOGLE}/": self.website, f"{MICROSOFT}/": self.outlook_website, f"{HOME}/": self._front}
+        )  # fmt: skip
 
     def close(self) -> None:
         """Close the files."""
         self.clock.crew.dismiss()
         self.google.close()
+        if "outlook" in vars(self):
+            self.outlook.close()
 
     def _front(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         """The URL map: consent pages at ``oauth``, all else at ``api``."""
@@ -220,7 +253,7 @@ class World:
         bus: Any = self.ports.bus
         crew = self.clock.crew
         for _ in range(MOST_AT_ONCE):
-            self.google.pump()
+            self._pump()
             while crew.wake():
                 pass
             work = [(tasks, one) for one in tasks.claim(100)] + [(bus, one) for one in bus.claim(100)]
@@ -240,6 +273,19 @@ class World:
             return 200
         function, _, rest = delivery.target.strip("/").partition("/")
         return self.call(function, "POST", f"/{rest}", delivery.body, **delivery.headers)[0]
+
+    def _pump(self) -> float | None:
+        """Let the providers push what is due; answer when the next push is."""
+        moments = [self.google.pump(), self.outlook.pump() if "outlook" in vars(self) else None]
+        return min((moment for moment in moments if moment is not None), default=None)
+
+    def _notified(self, url: str, body: bytes, headers: Mapping[str, str], query: Mapping[str, str]) -> Heard:
+        """What our webhook answers to a POST of Microsoft's."""
+        builder = EnvironBuilder(
+            path=urlsplit(url).path, method="POST", query_string=dict(query), data=body, headers=list(headers.items())
+        )
+        answer = self.product.graph_push(flask.Request(builder.get_environ()))
+        return Heard(answer.status_code, _HEARD_SECONDS, answer.get_data(as_text=True), answer.headers["Content-Type"])
 
     def _publish(self, topic: str, data: bytes) -> None:
         self.ports.bus.publish(topic, [BusMessage(data)])

@@ -22,11 +22,14 @@ from shared.mail.folders import places
 from shared.mail.state import MailboxState, difference, sent
 from shared.mail.tasks import continue_chain
 from shared.ports import Doc, Update
-from shared.providers.base import FOLDER, Deleted, Fetched, Missing, Refused, Upsert
+from shared.providers.base import FOLDER, Change, Deleted, Fetched, Missing, Refused, Upsert
 
 ATTEMPTS = 12
 FETCHES = 3
 """How often the documents that turn out to be older than a known change are fetched again before the step is put off."""
+
+SETTLED_AFTER = 660.0
+"""Seconds after its receipt that a message can be read wherever it is asked for: a minute, and what clocks may differ by."""
 
 Position = Callable[[MailboxState], object]
 
@@ -140,19 +143,22 @@ def _completed(
 
 
 def _read(work: Work, fetched: tuple[Fetched, ...], known: Mapping[str, Doc], rev: int) -> Work:
-    """The page with what the messages themselves say in place of what it said of them.
-
-    The provider knows a message by its id wherever it is, so one that cannot be read is in no folder any more.
-    """
+    """The page with what the messages themselves say in place of what it said of them."""
     read = {answer.id for answer in fetched}
     rest = [change for change in work.changes if change.id not in read]
-    gone = [
-        Deleted(one.id, known[one.id].data["version"])
-        for one in fetched
-        if isinstance(one, Missing) and one.id in known
-    ]
-    there = [answer for answer in fetched if not isinstance(answer, Missing)]
-    return replace(work, changes=(*rest, *there, *gone), read={**work.read, **dict.fromkeys(read, rev)})
+    answers = [believed(one, known, work.at) for one in fetched if one.id in known or not isinstance(one, Missing)]
+    return replace(work, changes=(*rest, *answers), read={**work.read, **dict.fromkeys(read, rev)})
+
+
+def believed(answer: Fetched, known: Mapping[str, Doc], at: float) -> Change:
+    """What reading a stored message by its id means, by which the provider knows it wherever it is: a 404 is its end.
+
+    Of a message that has only just come it may mean "not yet" (docs/graph.md, 5); then it is a gap, which is asked again.
+    """
+    if not isinstance(answer, Missing):
+        return answer
+    data = known[answer.id].data
+    return answer if at - data["received_at"] < SETTLED_AFTER else Deleted(answer.id, data["version"])
 
 
 def _placed(ctx: Context, loaded: Loaded, work: Work) -> Work:

@@ -55,6 +55,9 @@ UNLISTED_AT_MOST = 100
 LOOKS_FIRST = 3
 """How often an audit that has found something lets live sync look before it."""
 
+LOOKS_OVER_FOLDERS = 30
+"""The same where a look is a walk over all folders, which takes longer."""
+
 STEPS_AT_MOST = 2_000
 """An audit that takes more steps is given up until the next one."""
 
@@ -164,14 +167,17 @@ def _quiet(ctx: Context, account: Account, state: MailboxState, task: StepTask, 
     """Whether live sync has nothing to read, so that a difference is a loss. Raises ``Paced`` to let it look first."""
     if account.provider.per_folder:
         # Reading all folders to know would be a walk: live sync takes one, and what still differs behind it is a loss.
-        quiet = task.waits >= LOOKS_FIRST and (state.caught_up_at or 0.0) > at - LOOKS_FIRST * GIVE_WAY_SECONDS
+        # A wait is at least so long, so a walk that has ended and began within all of them began behind the first look.
+        quiet = task.waits > 0 and (state.caught_up_at or 0.0) >= at - task.waits * GIVE_WAY_SECONDS
+        looks = LOOKS_OVER_FOLDERS
     else:
+        looks = LOOKS_FIRST
         cursor = followed(state)
         page = account.call(lambda provider, access: provider.changes(access, cursor))
         quiet = not page.changes and not page.more
     if quiet:
         return True
-    if task.waits < LOOKS_FIRST:
+    if task.waits < looks:
         amend_mailbox(ctx, state.id, account.charged)
         poll(ctx.tasks, state.id, at)
         raise Paced("Live sync has something to read.", retry_after=GIVE_WAY_SECONDS)

@@ -229,7 +229,10 @@ def _replace(work: Work, item: _Item, message: Message) -> None:
         return
     fresh = mail.present(message, now["announced"] if now else None)
     back = now is not None and now["state"] == mail.TOMBSTONE and message.id not in work.read
-    if fresh != now and (back or work.doubts(item, message.id, message.labels)):
+    # A folder may tell of what it held before; that it is there again is only known by reading it.
+    moved = bool(work.walked) and now is not None and now.get("folder", "") not in ("", fresh["folder"])
+    unread = message.id not in work.read
+    if fresh != now and (back or (moved and unread) or work.doubts(item, message.id, message.labels)):
         item.wanted = True
         return
     item.now, item.trouble = fresh, None

@@ -54,11 +54,12 @@ def resume(ctx: Context, state: MailboxState, task: StepTask) -> bool:
 
     Where it is this one's page that is still to be taken, nobody else's does: its name is this very task's.
     """
-    if state.more and task.page == page_of(state, "live"):
+    if not state.more:
+        return task.page is not None
+    if task.page == page_of(state, "live"):
         return False
-    if state.more:
-        continue_chain(ctx.tasks, state, "live", task.published)
-    return state.more or task.page is not None
+    continue_chain(ctx.tasks, state, "live", task.published)
+    return True
 
 
 def left_over(state: MailboxState) -> bool:

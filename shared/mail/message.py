@@ -146,7 +146,9 @@ def _event(
     repair: bool = False,
 ) -> Event:
     version = data["version"] if type_ == UPDATED else ""
-    if version and repair:
+    if version and "folder" in data:
+        version = f"{version}|{sequence}"  # where versions have no order, one may come back
+    elif version and repair:
         version = f"{version}|repair|{sequence}"  # what the provider did at this version may have been told already
     id_ = fact_id(mailbox.id, data["id"], type_, version)
     origin = "repair" if repair else origin_of(mailbox, data)

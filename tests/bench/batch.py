@@ -17,12 +17,13 @@ import orjson
 from googleapiclient.discovery import build
 
 from shared.adapters.embedded.clock import VirtualClock
-from shared.providers.gmail import GmailProvider, Reply
+from shared.providers.gmail import GmailProvider
 from shared.providers.gmail.batch import MESSAGE, THREAD, BatchReader, Read
-from shared.providers.gmail.failures import Failure
-from shared.providers.gmail.normalise import STRUCTURAL
 from shared.providers.gmail.quota import Quota
-from shared.providers.gmail.transport import Transport
+from shared.providers.headers import STRUCTURAL
+from shared.providers.http.failure import Failure
+from shared.providers.http.transport import Transport
+from shared.providers.http.wire import Reply
 from shared.settings import Settings
 from tests.bench.figures import BATCH_SHARE, Figure, Spread
 from tests.bench.naive import Unexpected
@@ -119,7 +120,7 @@ def _timed(server: Canned, work: Callable[[], Any], mails: int) -> float:
 
 def _reader(server: Canned) -> BatchReader:
     clock = VirtualClock()
-    transport = Transport(clock, _SETTINGS.provider_timeout, lambda: server)
+    transport = Transport(clock, _SETTINGS.provider_timeout, lambda: server, "Google")
     return BatchReader(_ROOT, _ASKED, transport, Quota.of(_SETTINGS), clock)
 
 

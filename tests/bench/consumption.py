@@ -15,7 +15,7 @@ from typing import Any
 
 from infra.local.catalogue import load
 from infra.local.quota_demo import LATENCY
-from shared.providers.gmail import HttpAnswer
+from shared.providers.http.wire import HttpAnswer
 from tests.bench import sizes
 from tests.bench.counts import AWAIT_STEP, FORGOTTEN
 from tests.bench.ledger import Tally

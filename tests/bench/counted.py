@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import orjson
 
+from infra.local.generator import generate
 from shared.sets import Ports
-from shared.wiring import Brainstem
 from tests.bench.ledger import CountingBus, CountingStore, CountingTasks, Ledger
 from tests.bench.stopwatch import Stopwatch
-from tests.world import ADDRESS, InProcess, World
+from tests.world import ADDRESS, World
 
 PAGE = 100
 QUIET = 20.0
@@ -30,9 +30,12 @@ def embedded_alone(ports: Ports, _watch: Stopwatch, _ledger: Ledger) -> Ports:
 
 
 class CountedWorld(World):
-    """``World``, whose functions write every operation into a ledger under their names."""
+    """``World``, whose functions write every operation into a ledger under their names.
 
-    def __init__(self, folder: Path, adapters: Adapters = embedded_alone) -> None:
+    With ``folders`` its one mailbox is an Outlook mailbox with so many of a person's own; else it is a Gmail mailbox.
+    """
+
+    def __init__(self, folder: Path, adapters: Adapters = embedded_alone, folders: int = 0) -> None:
         super().__init__(folder, seed=1, page_size=PAGE)
         self.ledger = Ledger()
         ports = adapters(self.ports, Stopwatch(), self.ledger)
@@ -43,19 +46,24 @@ class CountedWorld(World):
             bus=CountingBus(ports.bus, self.ledger),
             tasks=CountingTasks(ports.tasks, self.ledger),
         )
-        self.product = Brainstem(self.settings, counted, lambda: InProcess(self.website))
+        self.product = self.brainstem(counted)
+        self._folders = folders
 
     def call(self, function: str, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any]:
         """One HTTP call of a function, booked; an error would be work done twice, so there must be none."""
         what = _named(function, body, headers)
-        with self.ledger.during(what, lambda: self.google.report()["requests"]):
+        provider = self.outlook if self._folders else self.google
+        with self.ledger.during(what, lambda: provider.report()["requests"]):
             status, answer = super().call(function, method, path, body, **headers)
         assert status < 300, (what, status, answer)
         return status, answer
 
     def followed(self, mails: int, during: Callable[[], None] = lambda: None) -> Ledger:
         """Connect a mailbox of so many mails and let it come to rest; answer the book of just that."""
-        self.connect(mails)
+        if self._folders:
+            self.connect_outlook(self._filed(mails))
+        else:
+            self.connect(mails)
         during()
         self.run(QUIET)
         return self._turn_page()
@@ -74,8 +82,14 @@ class CountedWorld(World):
             "labels": ["INBOX", "UNREAD"],
             "body": "Hello.",
         }
-        self.google.add_mails(ADDRESS, [mail])
+        (self.outlook if self._folders else self.google).add_mails(ADDRESS, [mail])
         return self.pass_time(QUIET)
+
+    def _filed(self, mails: int) -> Iterator[dict[str, Any]]:
+        """Old mails, half of them filed."""
+        for number, plan in enumerate(generate(1, mails, ADDRESS, self.clock.now() - 60)):
+            filed = number < self._folders or (number % 2 and "DRAFT" not in plan["labels"])
+            yield plan | {"folder": f"Folder {number % self._folders}"} if filed else plan
 
     def _turn_page(self) -> Ledger:
         done = Ledger(list(self.ledger.calls))

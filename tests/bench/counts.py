@@ -85,7 +85,9 @@ def count_outlook(folder: Path, mails: int, folders: int) -> list[Figure]:
         figures += _live(which, [world.receive(number)])
     poll = world.pass_time(FORGOTTEN).total(lambda what: what.startswith("sync live"))
     figures += [
-        Figure(IDLE, "poll: document writes", poll.writes, exact=True, note="the walk's steps, and each folder's cursor"),
+        Figure(
+            IDLE, "poll: document writes", poll.writes, exact=True, note="the walk's steps, and each folder's cursor"
+        ),
         Figure(IDLE, "poll: document reads", poll.reads, exact=True),
         *_requests(IDLE, "poll: ", poll, 1),
     ]

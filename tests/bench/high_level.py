@@ -22,7 +22,7 @@ from googleapiclient.discovery import build
 from infra.local.emulators import Emulators
 from infra.local.world import GOOGLE
 from shared.events.publish import EVENTS_TOPIC
-from shared.providers.gmail.normalise import STRUCTURAL
+from shared.providers.headers import STRUCTURAL
 from tests.bench.ledger import Tally
 from tests.bench.rig import TimedPage
 from tests.bench.tape import PAGE

@@ -21,7 +21,7 @@ from typing import Any
 from infra.local.browser import Browser
 from infra.local.child import Child
 from infra.local.client import JsonClient
-from infra.local.connecting import connect_through_google
+from infra.local.connecting import connect_through
 from infra.local.environment import AUDIENCE, local_environment
 from infra.local.google.app import create_app
 from infra.local.google.simulator import GoogleSimulator
@@ -113,7 +113,7 @@ def _connect(simulator: GoogleSimulator, url: str, data: Path, number: int) -> N
     simulator.add_mailbox(_address(number))
     client = JsonClient(url, development_token(data, AUDIENCE, user=_user(number)))
     browser = Browser()
-    connect_through_google(client, browser, _address(number))
+    connect_through("google", client, browser, _address(number))
     browser.close()
     client.close()
 

@@ -19,7 +19,7 @@ from shared.events import publish
 from shared.mail import apply
 from shared.providers.gmail import batch, messages, multipart
 from shared.providers.gmail.provider import GmailProvider
-from shared.providers.gmail.transport import Transport
+from shared.providers.http.transport import Transport
 from shared.sets import Ports, embedded
 from shared.wiring import Brainstem
 from tests.bench.counted import Adapters, embedded_alone

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from shared.providers.gmail import GmailProvider, HttpAnswer, HttpLike
+from shared.providers.gmail import GmailProvider
+from shared.providers.http.wire import HttpAnswer, HttpLike
 from shared.wiring import Brainstem
 from tests.world import InProcess, World
 

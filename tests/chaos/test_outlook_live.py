@@ -64,12 +64,13 @@ def test_mail_that_comes_during_the_first_round_of_twenty_thousand_is_announced_
     here.connect_outlook(old(here, 20_000, 30))
     here.outlook.set_faults({"latency": 0.3})
     arrived: dict[str, float] = {}
-    for at, folder in ((4, ""), (8, "Group 3/Folder 3"), (16, "A new one"), (25, "")):
+    for at, folder in ((4, ""), (8, "Group 3/Folder 3"), (12, "A new one"), (16, "")):
         here.run(at - (here.clock.now() - here.anchor))
         arrived[arrives(here, f"At {at}", folder)] = here.clock.now()
     here.run(ANNOUNCED_WITHIN)
     status = here.status()
-    assert not status["backfill"]["done"] and status["backfill"]["listed"] < 20_000
+    assert not status["backfill"]["done"]
+    assert 0 < status["backfill"]["listed"] < 20_000
     told = announced_at(here, set(arrived))
     waited = {id_: told[id_] - at for id_, at in arrived.items()}
     assert max(waited.values()) < ANNOUNCED_WITHIN, waited

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from infra.local import quota_demo
 from infra.local.collect import collect
-from infra.local.connecting import connect_through_google
+from infra.local.connecting import connect_through
 from infra.local.generator import generate
 from infra.local.google.everything import everything
 from infra.local.options import Options
@@ -26,7 +26,7 @@ def test_a_mailbox_under_every_kind_of_fault_ends_exact(tmp_path, seed):
     world.google.add_mails(ADDRESS, list(generate(seed, 700, ADDRESS, world.clock.now() - 60)), silent=True)
     world.google.set_faults(everything(seed))
     client = WorldClient(world)
-    connect_through_google(client, world.browser(), ADDRESS)
+    connect_through("google", client, world.browser(), ADDRESS)
     connected = world.clock.now()
     world.run(5)
     world.traffic(80, seconds=160)

@@ -85,7 +85,7 @@ def call_of(function: Function) -> tuple[str, str]:
     return ("GET", "/health" if function.name == "api" else "/nowhere") if function.public else ("POST", function.path)
 
 
-EXPECTED = {"api": 200, "oauth": 404, "sync": 400, "gmail_push": 400, "tick": 200, "senders": 400}
+EXPECTED = {"api": 200, "oauth": 404, "sync": 400, "gmail_push": 400, "graph_push": 404, "tick": 200, "senders": 400}
 
 
 @each_function

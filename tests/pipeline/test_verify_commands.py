@@ -66,8 +66,9 @@ def start(tmp_path: Path) -> Iterator[Callable[[Path, int], Run]]:
 def test_a_run_shows_what_it_says_ends_cleanly_and_resumes(start: Callable[[Path, int], Run], tmp_path: Path) -> None:
     folder, port = tmp_path / "data", free_port()
     run = start(folder, port)
-    run.wait_for(r"60 mails are in")
-    run.wait_for(r"email\.received")
+    run.wait_for(r"120 mails are in")
+    run.wait_for(r"primary:GOOGLE #\d+ +email\.received")
+    run.wait_for(r"primary:MICROSOFT #\d+ +email\.received")
     commands = re.findall(r"^  (curl .*)$", run.text, re.MULTILINE)
     answers = [
         subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=20, check=True).stdout
@@ -92,7 +93,8 @@ def test_a_run_shows_what_it_says_ends_cleanly_and_resumes(start: Callable[[Path
     assert '"sequence":1' in answers[2]
 
     again = start(folder, port)
-    again.wait_for(r"Resuming with the 60 mails from the generator; nothing is loaded again")
+    for title in ("Gmail", "Outlook"):
+        again.wait_for(rf"Resuming with the 60 mails from the generator in {title}; nothing is loaded again")
     again.wait_for(r"email\.received")
     assert "mails are in" not in again.text
     assert again.interrupt() == 0

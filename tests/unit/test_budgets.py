@@ -79,3 +79,40 @@ def test_an_idle_tick_writes_nothing(value):
 def test_a_consumer_writes_its_watermark_and_reads_it_and_one_segment(value, what):
     assert value(counts.CONSUMER, f"{what}: document writes") == 1
     assert value(counts.CONSUMER, f"{what}: document reads") == 2
+
+
+OUTLOOK_MAILS, OUTLOOK_FOLDERS = 2_000, 60
+
+
+@pytest.fixture(scope="module")
+def outlook_backfill(tmp_path_factory) -> list[Figure]:
+    return counts.count_outlook(tmp_path_factory.mktemp("large"), OUTLOOK_MAILS, 1)
+
+
+@pytest.fixture(scope="module")
+def outlook(tmp_path_factory) -> dict[str, float]:
+    figures = counts.count_outlook(tmp_path_factory.mktemp("folders"), 240, OUTLOOK_FOLDERS)
+    return {f"{figure.section.partition(': ')[2]}: {figure.name}": figure.value for figure in figures}
+
+
+def test_no_operation_count_of_outlook_is_over_its_budget(outlook_backfill):
+    over = [f"{f.section}: {f.name}: {f.value:g} > {f.budget:g} ({f.note})" for f in outlook_backfill if not f.ok]
+    assert over == []
+
+
+@pytest.mark.parametrize("which", ["isolated", "following"])
+def test_a_live_mail_of_outlook_costs_what_one_of_gmail_costs_however_many_folders_there_are(outlook, which):
+    spent = {name.partition(f"{which}: ")[2]: value for name, value in outlook.items() if f"{which}: " in name}
+    assert spent["document writes"] == 4
+    assert spent["document reads"] == 3
+    assert spent["commits"] == 2
+    assert {name: value for name, value in spent.items() if name.startswith("requests")} == {"requests: message": 1}
+
+
+def test_a_poll_of_outlook_asks_each_folder_once(outlook):
+    everywhere = OUTLOOK_FOLDERS + 7  # the mailbox's own
+    assert outlook[f"{counts.IDLE}: poll: requests: folders"] == 1
+    assert outlook[f"{counts.IDLE}: poll: requests: delta"] == everywhere
+    assert outlook[f"{counts.IDLE}: poll: document writes"] <= everywhere + 6, (
+        "each folder's cursor, and the walk's steps"
+    )

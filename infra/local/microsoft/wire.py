@@ -84,10 +84,11 @@ class GraphEndpoint:
                 response = self._batch(call)
             else:
                 response = answer(self._simulator, call, flight)
-                self._promised(call, [response])
             latency = self._simulator.hindrances.plan.latency
             if latency:
                 self._simulator.clock.sleep(latency)  # with its places still taken: the client is waiting
+            if path != _BATCH:
+                self._promised(call, [response])  # only now the client hears of it
         finally:
             if flight:
                 self._simulator.throttle.leave(flight)

@@ -16,11 +16,10 @@ from shared.mail.apply import Applied, anew, apply, finish
 from shared.mail.backfill import GIVE_WAY_SECONDS, PROGRESS_EVERY, give_way
 from shared.mail.context import Context, Loaded
 from shared.mail.fold import Notice, Work
-from shared.mail.folders import first_round, places, resync
-from shared.mail.folders.reading import FOLDERS_AT_ONCE
+from shared.mail.folders import first_round, resync
 from shared.mail.live import ring_gaps
 from shared.mail.state import STUCK_AFTER, MailboxState, healthy
-from shared.mail.tasks import StepTask, continue_chain, page_of
+from shared.mail.tasks import StepTask, continue_chain, page_of, ring
 from shared.ports import Doc
 
 
@@ -36,12 +35,14 @@ def walk(ctx: Context, loaded: Loaded, task: StepTask) -> bool:
         continue_chain(ctx.tasks, state, "live")
         raise Paced("Live sync has yet to read which folders there are.", retry_after=GIVE_WAY_SECONDS)
     give_way(ctx, loaded, task)
-    docs = ctx.store.query(queries.folders_in(state.id, places.FIRST, FOLDERS_AT_ONCE))
+    docs = first_round.unread(ctx, state)
     applied = _page(ctx, loaded, task, docs) if docs else _end(ctx, loaded, task)
     if applied is None:
         return False
     after = applied.loaded.state
     finish(ctx, applied, task.published, None if after.backfill.done else "backfill")
+    if after.backfill.done:  # what came while a folder was read for the first time is told by its cursor, which is new
+        ring(ctx.tasks, ctx.clock, state.id)
     resync.go(ctx, state, after)
     ring_gaps(ctx, state, after)
     return True

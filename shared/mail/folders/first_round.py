@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from shared import queries
+from shared.errors import Paced
 from shared.mail.apply import Applied, apply, finish
 from shared.mail.context import Account, Context, Loaded
 from shared.mail.fold import Kind, Notice, Work
-from shared.mail.folders.reading import read
+from shared.mail.folders import places
+from shared.mail.folders.reading import FOLDERS_AT_ONCE, read, said
 from shared.mail.state import MailboxState
 from shared.mail.tasks import StepTask, page_of
 from shared.ports import Doc
@@ -15,6 +18,30 @@ from shared.providers.base import Upsert
 
 Advance = Callable[[MailboxState, int, float], MailboxState]
 """The mailbox one step further: with so many messages listed, at a time."""
+
+
+def unread(ctx: Context, state: MailboxState) -> list[Doc]:
+    """The folders whose first round comes next; none where all have come to their end.
+
+    Raises ``Paced`` where those that are left have to wait.
+    """
+    now = ctx.clock.now()
+    first = ctx.store.query(queries.folders_in(state.id, places.FIRST, 1))
+    if not first or (first[0].data["link"] is not None and first[0].data["retry_at"] <= now):
+        return first  # in the middle of its round it has enough for a step
+    after: str | None = None
+    waits: list[float] = []
+    while True:
+        docs = ctx.store.query(queries.folders_in(state.id, places.FIRST, FOLDERS_AT_ONCE, after))
+        if ready := [doc for doc in docs if doc.data["retry_at"] <= now]:
+            return ready
+        waits += [doc.data["retry_at"] - now for doc in docs]
+        if len(docs) < FOLDERS_AT_ONCE:
+            break
+        after = docs[-1].data["order"]
+    if waits:
+        raise Paced("Some folders cannot be read for the time being.", retry_after=min(waits))
+    return []
 
 
 def take(
@@ -33,13 +60,13 @@ def take(
     state = loaded.state
     account = Account(ctx, state, "background")
     number = state.backfill.page if state.resync is None else state.resync.page
-    got = read(ctx, account, state, docs, "", number)
+    got = read(ctx, account, state, docs, "", task, number)
     at = ctx.clock.now()
     work = Work(
         kind,
         at,
         tuple(got.changes),
-        lambda current: advance(current, got.listed, at),
+        lambda current: said(advance(current, got.listed, at), got),
         notices(got.listed),
         tuple(got.named),
         unordered=True,

@@ -2,7 +2,8 @@
 
 A hint is where to look first, nothing more: it costs one request however many folders there are, and the walks find whatever
 no hint has named. No cursor is used, so none is spent. What a provider does not serve yet, or serves as it was, is looked at
-once more 3 to 5 seconds later; then what cannot be read is believed to be gone if it is stored, and left to the walks if not.
+once more 3 to 5 seconds later; then what cannot be read is believed to be gone if it is stored and no longer young. Else it is
+left to the walks.
 """
 
 from __future__ import annotations
@@ -11,14 +12,14 @@ from dataclasses import replace
 
 from shared import refs
 from shared.mail import message as mail
-from shared.mail.apply import apply, finish
+from shared.mail.apply import apply, believed, finish
 from shared.mail.context import Account, Context, Loaded
 from shared.mail.fold import Work
 from shared.mail.live import left_over, ring_gaps
 from shared.mail.state import MailboxState, healthy
 from shared.mail.tasks import StepTask, settle
 from shared.ports import Doc
-from shared.providers.base import Change, Deleted, Fetched, Missing, Upsert
+from shared.providers.base import Change, Fetched, Missing, Upsert
 
 
 def look(ctx: Context, loaded: Loaded, task: StepTask) -> bool:
@@ -29,7 +30,7 @@ def look(ctx: Context, loaded: Loaded, task: StepTask) -> bool:
     at = ctx.clock.now()
     found = ctx.store.get([refs.message(state.id, answer.id) for answer in answers])
     stored = {doc.data["id"]: doc for doc in found.values()}
-    changes, open_ = _judged(answers, stored, first=task.rung)
+    changes, open_ = _judged(answers, stored, at, first=task.rung)
     work = Work("live", at, changes, lambda current: _advanced(current, changes, at), unordered=True, loose=True)
     applied = apply(ctx, loaded, work, lambda _: None, account, task.published, known=stored)
     if applied is None:
@@ -44,7 +45,7 @@ def look(ctx: Context, loaded: Loaded, task: StepTask) -> bool:
 
 
 def _judged(
-    answers: tuple[Fetched, ...], stored: dict[str, Doc], first: bool
+    answers: tuple[Fetched, ...], stored: dict[str, Doc], at: float, first: bool
 ) -> tuple[tuple[Change, ...], tuple[str, ...]]:
     """What the answers mean, and which messages to look at once more, at the ``first`` look."""
     changes: list[Change] = []
@@ -60,7 +61,9 @@ def _judged(
         elif first:
             open_.append(answer.id)
         elif doc is not None and doc.data["state"] == mail.PRESENT:
-            changes.append(Deleted(answer.id, doc.data["version"]))
+            verdict = believed(answer, stored, at)
+            if not isinstance(verdict, Missing):
+                changes.append(verdict)
     return tuple(changes), tuple(open_)
 
 

@@ -25,8 +25,11 @@ from shared.providers.base import FOLDER, Folder, Folders, Page
 
 FIRST, FOLLOWING, GONE = "first", "following", "gone"
 
-MAX_RESTARTS = 5
-"""So often a folder's first round may begin anew because its cursor is refused, before that is said aloud."""
+RETRY_FIRST, RETRY_AT_MOST = 60.0, 3_600.0
+"""Seconds after which a folder that could not be read is read again, doubling from the first to the second."""
+
+ANEW_AFTER = 4
+"""So many failures in a row, and a folder is read from its beginning: perhaps it is its cursor that cannot be read."""
 
 Change: TypeAlias = Create | Update
 """What becomes of a folder's document."""
@@ -43,7 +46,8 @@ class Place:
     """One folder: ``link`` is its cursor, None to begin; ``order`` its place in every walk, the inbox first.
 
     ``sweep`` is the resync that has to ask for what is stored of the folder and was not listed, 0 where there is none.
-    ``round`` counts its first rounds; ``restarts`` those of them in a row that did not come to their end.
+    ``round`` counts its first rounds. ``failures`` counts how often in a row it could not be read while others could;
+    before ``retry_at`` it is passed over.
     """
 
     id: str
@@ -53,8 +57,9 @@ class Place:
     phase: str
     link: str | None = None
     sweep: int = 0
-    restarts: int = 0
     round: int = 0
+    failures: int = 0
+    retry_at: float = 0.0
 
     @property
     def label(self) -> str:
@@ -87,10 +92,11 @@ def advanced(doc: Doc, page: Page, sweep: int = 0) -> tuple[Change, ...]:
     ``sweep``: the resync that has to sweep it, where that is only known now.
     """
     phase = doc.data["phase"] if page.more else FOLLOWING
-    restarts = doc.data["restarts"] if page.more else 0
     # What goes while a first round is under way, the link at its end will tell of; so only its first page counts as a walk.
     walk = {} if doc.data["phase"] == FIRST and doc.data["link"] is not None else WALKED
-    return changed(doc, link=page.cursor, phase=phase, restarts=restarts, sweep=sweep or doc.data["sweep"], **walk)
+    return changed(
+        doc, link=page.cursor, phase=phase, failures=0, retry_at=0.0, sweep=sweep or doc.data["sweep"], **walk
+    )
 
 
 def swept(doc: Doc) -> tuple[Change, ...]:
@@ -98,14 +104,25 @@ def swept(doc: Doc) -> tuple[Change, ...]:
     return changed(doc, sweep=0, **WALKED)
 
 
-def anew(doc: Doc, run: int) -> tuple[Change, ...]:
-    """What has a folder read from its beginning, and then swept. Raises ``ProviderRefused`` where that never ends."""
-    place = read_place(doc)
-    begun = place.phase == FIRST
-    if begun and place.restarts >= MAX_RESTARTS:
-        raise ProviderRefused("The provider keeps refusing its own cursors of a folder.")
-    restarts = place.restarts + 1 if begun else 0
-    return changed(doc, phase=FIRST, link=None, sweep=run, restarts=restarts, round=place.round + 1)
+def anew(doc: Doc, run: int, at: float) -> tuple[Change, ...]:
+    """What has a folder read from its beginning, and then swept; after a wait where its first round keeps being refused."""
+    failures, retry_at = _failed(doc, at) if doc.data["phase"] == FIRST else (0, 0.0)
+    again = read_place(doc).round + 1
+    return changed(doc, phase=FIRST, link=None, sweep=run, round=again, failures=failures, retry_at=retry_at)
+
+
+def failing(doc: Doc, run: int, at: float) -> tuple[Change, ...]:
+    """What becomes of a folder that alone could not be read: it waits, and after some failures is read from its beginning."""
+    failures, retry_at = _failed(doc, at)
+    if failures % ANEW_AFTER:
+        return changed(doc, failures=failures, retry_at=retry_at)
+    again = read_place(doc).round + 1
+    return changed(doc, phase=FIRST, link=None, sweep=run, round=again, failures=failures, retry_at=retry_at)
+
+
+def _failed(doc: Doc, at: float) -> tuple[int, float]:
+    failures = int(doc.data["failures"]) + 1
+    return failures, at + min(RETRY_AT_MOST, RETRY_FIRST * 2.0 ** min(failures - 1, 10))
 
 
 def lost(doc: Doc, run: int) -> tuple[Change, ...]:
@@ -142,6 +159,11 @@ def learned(ctx: Context, state: MailboxState, folders: Folders, whole: bool, ru
     return tuple(writes)
 
 
+def back(doc: Doc) -> tuple[Change, ...]:
+    """What a folder's document becomes that was taken for gone and is not: it is read from its beginning, and swept."""
+    return changed(doc, phase=FOLLOWING, link=None, sweep=0)
+
+
 def seen(store: Store, state: MailboxState, labels: Sequence[str]) -> tuple[dict[str, int], tuple[Create, ...]]:
     """At which revision of the mailbox folders were walked last, by label; and what makes those known that are not.
 
@@ -159,9 +181,9 @@ def is_held(store: Store, state: MailboxState, label: str) -> bool:
     return bool(store.query(queries.messages_in(state.id, label, 1)))
 
 
-def absent_or_anew(doc: Doc, error: Exception, run: int) -> tuple[Change, ...]:
+def absent_or_anew(doc: Doc, error: Exception, run: int, at: float) -> tuple[Change, ...]:
     """What a folder's document becomes whose cursor is refused, or which is gone."""
-    return lost(doc, run) if isinstance(error, FolderAbsent) else anew(doc, run)
+    return lost(doc, run) if isinstance(error, FolderAbsent) else anew(doc, run, at)
 
 
 def _new(state: MailboxState, folder: Folder, ref: str) -> Place:

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from shared import refs
-from shared.errors import CursorExpired, FolderAbsent, Paced, ProviderError, ProviderUnavailable, RateLimited
+from shared.errors import (
+    CursorExpired,
+    FolderAbsent,
+    Paced,
+    ProviderError,
+    ProviderRefused,
+    ProviderUnavailable,
+    RateLimited,
+)
 from shared.mail.context import Account, Context
 from shared.mail.folders import places
-from shared.mail.state import MailboxState
+from shared.mail.state import MailboxState, troubled
+from shared.mail.tasks import StepTask
 from shared.ports import Doc, Put
 from shared.providers.base import Change, Page, Upsert
 
@@ -21,12 +30,16 @@ SECONDS_AT_ONCE = 60.0
 """Seconds after which a step reads no further folder: a slow provider must not outlast the step's own limit."""
 
 
+PATIENT_FAILURES = 3
+"""Failures of a step after which a folder that is the only one left to read is taken for the one that fails."""
+
+
 @dataclass(slots=True)
 class Read:
     """What a step has read, and how far it has come in the order of the folders.
 
-    ``named`` is kept for a sweep. ``marked``: folders have to be read anew or swept. ``trouble`` ended it early; what was read
-    before is whole.
+    ``named`` is kept for a sweep. ``marked``: folders may have to be read anew or swept. ``trouble`` ended it early; what was
+    read before is whole. ``failed`` is why one folder was passed over.
     """
 
     after: str
@@ -38,46 +51,93 @@ class Read:
     listed: int = 0
     marked: bool = False
     trouble: ProviderError | None = None
+    failed: ProviderError | None = None
     ended: bool = False
 
 
-def read(ctx: Context, account: Account, state: MailboxState, docs: Sequence[Doc], after: str, number: int = 0) -> Read:
+def read(
+    ctx: Context,
+    account: Account,
+    state: MailboxState,
+    docs: Sequence[Doc],
+    after: str,
+    task: StepTask,
+    number: int = 0,
+) -> Read:
     """Read folders in turn, until there is enough for one commit or one has more pages.
 
-    ``number`` is that of the step, by which the names of a folder in its first round are kept where it has to be swept. Raises
-    what the provider does at the first of them.
+    ``number`` is that of the step, by which the names of a folder in its first round are kept where it has to be swept. A
+    folder that is refused, or fails while others do not, is passed over for a while, so that it holds up no other; what fails
+    several, and limits, are raised where nothing has been read before.
     """
     got = Read(after)
     begun = ctx.clock.now()
+    failed: tuple[Doc, ProviderError] | None = None
     for index, doc in enumerate(docs):
         if len(got.changes) >= CHANGES_AT_ONCE or ctx.clock.now() - begun > SECONDS_AT_ONCE:
-            return got
+            break
         place = places.read_place(doc)
-        sweep = place.sweep
-        if place.link is None and not sweep and places.is_held(ctx.store, state, place.label):
-            sweep = places.sweeping(state)
-        if sweep and place.link is None and place.phase == places.FOLLOWING:
-            got.places += places.anew(doc, sweep)  # a new one that something was moved to: its round is a resync's
-            got.marked = True
+        if place.retry_at > begun:
             got.after = place.order
             continue
         try:
-            page = places.ask(account, place)
-        except (CursorExpired, FolderAbsent) as refused:
-            got.places += places.absent_or_anew(doc, refused, places.sweeping(state))
-            got.marked = True
-        except (RateLimited, Paced, ProviderUnavailable) as trouble:
-            if not index:
-                raise
+            more = _one(ctx, account, state, doc, place, got, number * FOLDERS_AT_ONCE + index)
+        except ProviderRefused as refused:
+            got.places += places.failing(doc, places.sweeping(state), begun)
+            got.failed, got.marked = refused, True
+        except ProviderUnavailable as trouble:
+            if failed is not None:
+                got.trouble = trouble
+                break
+            failed = doc, trouble
+        except (RateLimited, Paced) as trouble:
             got.trouble = trouble
-            return got
+            break
         else:
-            _add(got, state, doc, place, page, sweep, number * FOLDERS_AT_ONCE + index)
-            if page.more:
-                return got
+            if more:
+                break
         got.after = place.order
-    got.ended = len(docs) < FOLDERS_AT_ONCE
+    else:
+        got.ended = len(docs) < FOLDERS_AT_ONCE
+    if failed is not None and (got.places or task.failures >= PATIENT_FAILURES):
+        got.places += places.failing(failed[0], places.sweeping(state), begun)
+        got.failed, got.marked = failed[1], True
+        return got
+    cause = failed[1] if failed is not None else got.trouble
+    if cause is not None and not got.places:
+        raise cause
     return got
+
+
+def said(state: MailboxState, got: Read) -> MailboxState:
+    """The mailbox, with the reason why a folder of it could not be read, until all could be."""
+    if got.failed is not None:
+        return troubled(state, "folders", f"A folder could not be read: {got.failed.message}")
+    if got.ended and "folders" in state.troubles:
+        return replace(state, troubles={name: one for name, one in state.troubles.items() if name != "folders"})
+    return state
+
+
+def _one(
+    ctx: Context, account: Account, state: MailboxState, doc: Doc, place: places.Place, got: Read, number: int
+) -> bool:
+    """Read one page of one folder; whether there are more. Raises what the provider does."""
+    sweep = place.sweep
+    if place.link is None and not sweep and places.is_held(ctx.store, state, place.label):
+        sweep = places.sweeping(state)
+    at = ctx.clock.now()
+    if sweep and place.link is None and place.phase == places.FOLLOWING:
+        got.places += places.anew(doc, sweep, at)  # a new one that something was moved to: its round is a resync's
+        got.marked = True
+        return False
+    try:
+        page = places.ask(account, place)
+    except (CursorExpired, FolderAbsent) as refused:
+        got.places += places.absent_or_anew(doc, refused, places.sweeping(state), at)
+        got.marked = True
+        return False
+    _add(got, state, doc, place, page, sweep, number)
+    return page.more
 
 
 def _add(got: Read, state: MailboxState, doc: Doc, place: places.Place, page: Page, sweep: int, number: int) -> None:

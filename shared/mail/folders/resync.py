@@ -15,18 +15,17 @@ from dataclasses import replace
 
 from shared import queries, refs
 from shared.events import types
-from shared.mail.apply import Applied, anew, apply, finish
+from shared.mail.apply import Applied, anew, apply, believed, finish
 from shared.mail.backfill import give_way
 from shared.mail.context import Account, Context, Loaded
 from shared.mail.fold import Notice, Work
 from shared.mail.folders import first_round, places
-from shared.mail.folders.reading import FOLDERS_AT_ONCE
 from shared.mail.live import ring_gaps
 from shared.mail.resync import ASKED_AT_ONCE, SWEPT_AT_ONCE
 from shared.mail.state import STUCK_AFTER, MailboxState, Resync, healthy
 from shared.mail.tasks import StepTask, continue_chain, page_of, portion
 from shared.ports import Delete, Doc, Write
-from shared.providers.base import Change, Deleted, Missing
+from shared.providers.base import Change, Upsert
 
 
 def begun(state: MailboxState, at: float) -> MailboxState:
@@ -63,7 +62,7 @@ def walk(ctx: Context, loaded: Loaded, task: StepTask) -> bool:
 
 
 def _list(ctx: Context, loaded: Loaded, task: StepTask) -> Applied | None:
-    docs = ctx.store.query(queries.folders_in(loaded.state.id, places.FIRST, FOLDERS_AT_ONCE))
+    docs = first_round.unread(ctx, loaded.state)
     if not docs:
         at = ctx.clock.now()
         work = Work("resync", at, advance=lambda current: _turned(current, at, phase="sweep"))
@@ -85,26 +84,36 @@ def _sweep(ctx: Context, loaded: Loaded, resync: Resync, task: StepTask) -> Appl
     account = Account(ctx, state, "background")
     folder = marked[0]
     place = places.read_place(folder)
-    docs = ctx.store.query(queries.messages_in(state.id, place.label, SWEPT_AT_ONCE, resync.after))
+    position = resync.after if resync.token == place.label else None  # of another folder it says nothing
+    docs = ctx.store.query(queries.messages_in(state.id, place.label, SWEPT_AT_ONCE, position))
     named = _named(ctx, state, place) if docs else set()
     doubtful = [doc for doc in docs if doc.data["id"] not in named]
     asked = doubtful[: portion(ASKED_AT_ONCE, task)]
-    changes = _answers(account, asked)
     at = ctx.clock.now()
+    changes = _answers(account, asked, at)
     after: str | None = None
+    forgotten = False
     after_it: tuple[places.Change | Delete, ...] = ()
     if len(asked) < len(doubtful):
         after = refs.key(asked[-1].ref)
     elif len(docs) == SWEPT_AT_ONCE:
         after = refs.key(docs[-1].ref)
-    elif folder.data["phase"] == places.GONE:
-        after_it = (Delete(folder.ref, folder.version),)
-    else:
+    elif folder.data["phase"] != places.GONE:
         after_it = places.swept(folder)
-    work = Work("resync", at, changes, lambda now: _turned(now, at, after=after), unordered=True, places=after_it)
+    elif any(isinstance(one, Upsert) and place.label in one.message.labels for one in changes):
+        after_it = places.back(folder)  # it is not gone, whatever the provider has said
+    else:
+        after_it, forgotten = (Delete(folder.ref, folder.version),), True
+
+    def advance(current: MailboxState) -> MailboxState:
+        turned = _turned(current, at, after=after, token=place.label)
+        # Should it not be gone after all, only reading all folders anew will say so.
+        return replace(turned, cursor="") if forgotten else turned
+
+    work = Work("resync", at, changes, advance, unordered=True, places=after_it)
     # A folder that is given up must hold nothing that somebody has stored meanwhile.
-    position = anew if after_it else (lambda current: page_of(current, "resync"))
-    return apply(ctx, loaded, work, position, account, task.published)
+    still = anew if after_it else (lambda current: page_of(current, "resync"))
+    return apply(ctx, loaded, work, still, account, task.published)
 
 
 def _end(ctx: Context, loaded: Loaded, resync: Resync, task: StepTask) -> Applied | None:
@@ -133,13 +142,13 @@ def _named(ctx: Context, state: MailboxState, place: places.Place) -> set[str]:
     return {id_ for data in found for id_ in data["ids"]}
 
 
-def _answers(account: Account, docs: list[Doc]) -> tuple[Change, ...]:
+def _answers(account: Account, docs: list[Doc], at: float) -> tuple[Change, ...]:
     """What the provider says of messages; one that it does not know is in no folder."""
-    versions = {doc.data["id"]: doc.data["version"] for doc in docs}
     if not docs:
         return ()
-    answers = account.call(lambda provider, access: provider.fetch(access, list(versions)))
-    return tuple(Deleted(one.id, versions[one.id]) if isinstance(one, Missing) else one for one in answers)
+    known = {doc.data["id"]: doc for doc in docs}
+    answers = account.call(lambda provider, access: provider.fetch(access, list(known)))
+    return tuple(believed(one, known, at) for one in answers)
 
 
 def _turned(state: MailboxState, at: float, **position: object) -> MailboxState:

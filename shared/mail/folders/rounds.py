@@ -23,12 +23,15 @@ from shared.mail.apply import apply, finish
 from shared.mail.context import Account, Context, Loaded, amend_mailbox
 from shared.mail.fold import Work
 from shared.mail.folders import hints, places, resync
-from shared.mail.folders.reading import FOLDERS_AT_ONCE, Read, read
+from shared.mail.folders.reading import FOLDERS_AT_ONCE, Read, read, said
 from shared.mail.live import PUSHED_WITHIN, left_over, ring_gaps
 from shared.mail.state import STUCK_AFTER, MailboxState, Walk, followed, healthy
 from shared.mail.tasks import StepTask, continue_chain, enqueue_once, page_of
 from shared.observability import logs
 from shared.providers.base import Upsert
+
+LEARNED_AT_ONCE = 1_000
+"""Folders that one commit makes known, at most."""
 
 DOUBTED_EVERY = 3_600.0
 """Seconds within which a channel that told nothing of a mail is looked after once."""
@@ -74,20 +77,24 @@ def _folders(ctx: Context, loaded: Loaded, task: StepTask) -> bool:
         whole = True
     learned = places.learned(ctx, state, folders, whole, places.sweeping(state))
     total = sum(folder.total for folder in folders.changed)
+    part = learned[:LEARNED_AT_ONCE]
+    marked = any(write.data.get("phase") in (places.FIRST, places.GONE) for write in part)
 
     def advance(current: MailboxState) -> MailboxState:
         if not cursor:
             current = replace(current, backfill=replace(current.backfill, total=total))
-        after = replace(current, cursor=folders.cursor, cursor_at=at, walk=replace(_walk(current), after=""))
-        return resync.begun(_turned(after, at), at) if learned else _turned(after, at)
+        after = current
+        if part == learned:  # else the next step reads them once more, and knows these
+            after = replace(current, cursor=folders.cursor, cursor_at=at, walk=replace(_walk(current), after=""))
+        return resync.begun(_turned(after, at), at) if marked else _turned(after, at)
 
-    work = Work("live", at, advance=advance, unordered=True, places=learned)
+    work = Work("live", at, advance=advance, unordered=True, places=part)
     applied = apply(ctx, loaded, work, lambda current: current.pages, account, task.published)
     if applied is None:
         return False
     after = applied.loaded.state
     finish(ctx, applied, task.published, successor="live")
-    if not after.backfill.done:
+    if not after.backfill.done and after.cursor:
         continue_chain(ctx.tasks, after, "backfill")
     resync.go(ctx, state, after)
     return True
@@ -97,13 +104,13 @@ def _changes(ctx: Context, loaded: Loaded, walk: Walk, task: StepTask) -> bool:
     state = loaded.state
     account = Account(ctx, state)
     docs = ctx.store.query(queries.folders_in(state.id, places.FOLLOWING, FOLDERS_AT_ONCE, walk.after))
-    taken = read(ctx, account, state, docs, walk.after or "")
+    taken = read(ctx, account, state, docs, walk.after or "", task)
     at = ctx.clock.now()
     work = Work(
         "live",
         at,
         tuple(taken.changes),
-        lambda current: _advanced(current, state, taken, at),
+        lambda current: said(_advanced(current, state, taken, at), taken),
         unordered=True,
         places=tuple(taken.places),
         walked=frozenset(taken.walked),
@@ -151,7 +158,7 @@ def _turned(state: MailboxState, at: float) -> MailboxState:
 def _advanced(state: MailboxState, before: MailboxState, taken: Read, at: float) -> MailboxState:
     walk = _walk(state)
     state = _arrived(state, before, taken, at)
-    if taken.marked:
+    if taken.marked and any(write.data.get("phase") in (places.FIRST, places.GONE) for write in taken.places):
         state = resync.begun(state, at)
     if not taken.ended:
         return _turned(replace(state, walk=replace(walk, after=taken.after)), at)

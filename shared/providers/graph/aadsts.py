@@ -35,7 +35,11 @@ CONFIGURATION = {
     "AADSTS90002": "MICROSOFT_TENANT is not known",
 }
 TRANSIENT = {
+    "AADSTS50000": "it could not issue the token",
+    "AADSTS50053": "the account is locked for a while",
     "AADSTS50196": "it has seen the same request too often in a row",
+    "AADSTS90006": "it cannot be reached for the moment",
+    "AADSTS90024": "its budget for the request is used up",
     "AADSTS90033": "it is not available for the moment",
 }
 _REAUTH_WORDS = {"invalidgrant", "interactionrequired", "consentrequired", "loginrequired"}

@@ -41,7 +41,10 @@ from shared.settings import Settings
 LIMITS = Limits(per_second=16.0, burst=300.0)
 """Requests: a burst and ten minutes of the rate stay below the 10,000 that Graph allows in that time (docs/graph.md, 11)."""
 
-_LARGEST_PAGE = 1_000
+_LARGEST_PAGE = 200
+"""Of a folder's changes: what has left it is read one by one within a step."""
+
+_LARGEST_LISTING = 1_000
 _LATEST = 253_402_300_799
 _NEWEST = "receivedDateTime desc"
 _BASIC = "readbasic"
@@ -166,7 +169,7 @@ class GraphProvider:
         return self._api.url(
             *where,
             select="id,conversationId,changeKey",
-            top=min(max(limit, 1), _LARGEST_PAGE),
+            top=min(max(limit, 1), _LARGEST_LISTING),
             orderby=_NEWEST,
             filter=None if within is None else _filter(within),
         )

@@ -656,9 +656,18 @@ def _unfinished(world: Simulation, mailbox: str, data: Data) -> str:
         return f"is {data['status']}, {data['troubles']}, backfill {data['backfill']}, {pending}"
     if folders := [data for data in world.record.of(mailbox, "cursors") if data["phase"] != FOLLOWING or data["sweep"]]:
         return f"has folders to read: {folders}"
+    if any(_is_walk(body, mailbox) for _, _, body in world.waiting()):
+        return "is to be walked"
+    if data["channel"] and data["due_channel"] and data["due_channel"] <= world.scheduler.now:
+        return "has a renewal due"  # a step that died comes back once the queue has given up waiting for it
     if audit_is_due(read_state(Doc("", data, "")), Schedule.of(world.settings), world.scheduler.now):
         return "is to be audited"
     return ""
+
+
+def _is_walk(body: Mapping[str, Any], mailbox: str) -> bool:
+    """Whether a task begins a walk that somebody has asked for; one by the schedule says nothing of what is left to do."""
+    return bool(body.get("mailbox") == mailbox and body["kind"] == "live" and body["rung"] and not body["hints"])
 
 
 def fold_events(events: Iterable[tuple[str, Mapping[str, Any]]]) -> tuple[dict[str, Mapping[str, Any]], list[str]]:

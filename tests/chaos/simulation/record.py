@@ -14,6 +14,7 @@ import orjson
 
 from shared import refs
 from shared.events.push import pushed
+from shared.mail.folders.places import FIRST
 from shared.ports import BusMessage, Check, Create, Data, Delete, Put, Update, Write
 from tests.chaos.simulation.host import Crossing
 from tests.chaos.simulation.scheduler import Call
@@ -128,7 +129,9 @@ class Record:
                 began = self.walks.pop(change.mailbox, None)
                 if began is not None and change.after and change.after["pages"] != (change.before or {}).get("pages"):
                     self.looked[change.mailbox].append(began)
-            if after is not None and (before is None or after["begun_at"] != before["begun_at"]):
+            begins = after is not None and (before is None or after["begun_at"] != before["begun_at"])
+            # A folder in its first round is passed over, so such a walk says nothing of the whole mailbox.
+            if begins and all(data["phase"] != FIRST for data in self.of(change.mailbox, "cursors")):
                 self.walks[change.mailbox] = commit.at
 
     def mailbox(self, mailbox: str) -> Data | None:

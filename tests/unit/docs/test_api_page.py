@@ -17,6 +17,7 @@ from shared.http.oauth import OAuthDeps, create_oauth
 from shared.identity.tokens import REASONS
 from shared.oauth import addresses
 from shared.oauth.browser import challenge
+from shared.providers.base import PROVIDERS
 from shared.settings import Settings
 from tests.unit.docs.pages import blocks, headings, name_in, page, section, sources, table
 from tests.unit.docs.tables import error_tree
@@ -29,14 +30,17 @@ PAGE = page("docs/api.md")
 ROUTES = [heading.strip("`") for heading in headings(PAGE) if re.match(r"`[A-Z]+ /", heading)]
 
 
-PAGES = {route for route in ROUTES if route.startswith(("GET /oauth", "POST /oauth/google/consent"))}
+PAGES = {route for route in ROUTES if route.startswith(("GET /oauth", "POST /oauth/{provider}/consent"))}
 """What browsers open, which answers HTML or a redirect."""
+
+PROVIDER = re.compile(r"<any\([^)]*\):provider>")
+"""How a route says that it is there for every provider."""
 
 
 def test_the_routes_are_those_of_the_functions_for_people() -> None:
     oauth = create_oauth(OAuthDeps(Settings(), FakeClock(), FakeStore(), ApiWorld().verifier, pytest.fail))
     served = {
-        f"{method} {rule.rule}"
+        f"{method} {PROVIDER.sub('{provider}', rule.rule)}"
         for app in (ApiWorld().app, oauth)
         for rule in app.url_map.iter_rules()
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
@@ -48,7 +52,8 @@ def test_the_routes_are_those_of_the_functions_for_people() -> None:
 @pytest.mark.parametrize("route", ROUTES)
 def test_a_route_has_an_example_an_answer_and_its_errors(route: str) -> None:
     text = section(PAGE, f"`{route}`")
-    assert any("curl" in block and route.split()[1] in block for block in blocks(text, "bash"))
+    path = re.escape(route.split()[1]).replace(re.escape("{provider}"), f"({'|'.join(PROVIDERS)})")
+    assert any("curl" in block and re.search(path, block) for block in blocks(text, "bash"))
     assert len(blocks(text, "json")) == (route not in PAGES)
     assert "Errors" in text
 
@@ -125,7 +130,7 @@ REQUESTS: dict[str, tuple[str, Any]] = {
 }
 
 
-OAUTH = {"POST /oauth/google/start", "POST /oauth/google/identity"}
+OAUTH = {"POST /oauth/{provider}/start", "POST /oauth/{provider}/identity"}
 """Asked of a world of their own."""
 
 
@@ -143,7 +148,7 @@ def test_the_example_answers_of_the_consent_flow_have_the_form_of_real_ones(tmp_
     bodies = {"start": {}, "identity": {"code": code, "code_verifier": verifier}}
     for name, body in bodies.items():
         real = world.call(world.oauth_app, "POST", f"/oauth/google/{name}", body, "ann")
-        [example] = blocks(section(PAGE, f"`POST /oauth/google/{name}`"), "json")
+        [example] = blocks(section(PAGE, f"`POST /oauth/{{provider}}/{name}`"), "json")
         assert real.status_code == 200
         assert _form(json.loads(example)) == _form(real.json)
 

@@ -12,27 +12,24 @@ from pathlib import Path
 from rich.console import Console
 
 from infra.local.catalogue import ROOT
-from infra.local.report import Result, as_json, show
+from infra.local.report import Figures, Result, as_json, show
 from infra.local.verify import Report
 from infra.local.welcome import welcome
 from tests.unit.docs.pages import blocks, name_in, page, pages, table
 
 README = page("README.md")
 
+REPORT = Report(1, 1, 1, 0, 0, 0, True, True)
+FIGURES = Figures(REPORT, 1.0, 1.0, 1, Counter({"mail": 1}), pushes={}, requests={}, faults={})
 RESULT = Result(
-    report=Report(1, 1, 1, 0, 0, 0, True, True),
+    report=REPORT,
     seconds=1.0,
     p50_ms=1.0,
     p95_ms=1.0,
     measured=1,
-    changes=Counter({"mail": 1}),
     kills=0,
-    pushes={},
-    requests={},
-    faults={},
-    unreadable=(),
+    mailboxes={"GOOGLE": FIGURES, "MICROSOFT": FIGURES},
     backend="embedded",
-    providers=("GOOGLE",),
     clean_stop=True,
 )
 

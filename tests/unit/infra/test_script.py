@@ -67,6 +67,13 @@ def test_every_function_is_deployed_from_one_image_and_told_which_it_is() -> Non
         assert len(service(function)) <= 49
 
 
+def test_instances_are_kept_running_where_a_function_needs_them_and_elsewhere_left_as_they_are() -> None:
+    for function, command in zip(FUNCTIONS, SERVICES, strict=True):
+        said = [word for word in command.words if word.startswith("--min-instances")]
+        assert said == ([f"--min-instances={function.min_instances}"] if function.min_instances else [])
+    assert {function.name for function in FUNCTIONS if function.min_instances} == {"graph_push"}
+
+
 def test_deploying_does_not_say_who_may_call() -> None:
     assert not [word for command in SERVICES for word in command.words if "unauthenticated" in word or "member" in word]
 
@@ -180,7 +187,12 @@ def test_each_thing_is_made_so_that_it_may_be_there_already() -> None:
 def test_secrets_and_what_the_place_decides_are_no_settings_of_a_function() -> None:
     environ = {str(spec): "x" for spec in script.DECIDED} | {"JWT_ISSUER": "i", "PATH": "p", "GMAIL_TOPIC": "mine"}
     assert script.chosen(environ) == {"JWT_ISSUER": "i", "GMAIL_TOPIC": "mine"}
-    assert set(script.decided(FUNCTIONS, PLACE)) == {"GMAIL_TOPIC", "GOOGLE_REDIRECT_URI"}
+    assert set(script.decided(FUNCTIONS, PLACE)) == {
+        "GMAIL_TOPIC",
+        "GOOGLE_REDIRECT_URI",
+        "MICROSOFT_REDIRECT_URI",
+        "GRAPH_NOTIFICATION_URL",
+    }
     known = {str(spec.metadata["env"]) for spec in Settings.__dataclass_fields__.values()}
     assert known >= script.DECIDED
 
@@ -249,12 +261,15 @@ def called(made: Path) -> list[str]:
     return (made / "calls").read_text().splitlines()
 
 
-@pytest.mark.parametrize("present", [False, True], ids=["nothing", "everything"])
-def test_the_script_goes_through_whatever_is_there_already(made: Path, present: bool) -> None:
+@pytest.mark.parametrize(
+    ("present", "secret"),
+    [(False, "GOOGLE_CLIENT_SECRET"), (True, "GOOGLE_CLIENT_SECRET"), (True, "MICROSOFT_CLIENT_SECRET")],
+)
+def test_the_script_goes_through_whatever_is_there_already(made: Path, present: bool, secret: str) -> None:
     if present:
         (made / "present").touch()
         (made / "services").write_text("".join(f"{service(function)}\n" for function in FUNCTIONS))
-    done = bash(made, WHOLE, GOOGLE_CLIENT_SECRET="canary")
+    done = bash(made, WHOLE, **{secret: "canary"})
     assert done.returncode == 0, done.stderr
     calls = called(made)
     for command in [*PROJECT, *SERVICES, *TRIGGERS]:
@@ -262,6 +277,8 @@ def test_the_script_goes_through_whatever_is_there_already(made: Path, present: 
         assert " ".join(words).replace(NUMBER, "123") in calls
     assert f"[{len([*PROJECT, *SERVICES, *TRIGGERS])}/" in done.stderr
     assert (made / "added").read_text() == "canary"
+    added = [line.split()[3] for line in calls if line.startswith("secrets versions add")]
+    assert secret.lower().replace("_", "-") == added[-1]
     assert "canary" not in done.stderr + done.stdout + "".join(calls)
 
 
@@ -303,7 +320,7 @@ def test_what_somebody_has_set_or_removed_at_a_service_is_not_put_back(made: Pat
     deployed = {line.split()[2]: line for line in called(made) if line.startswith("run deploy ")}
     assert set(deployed) == {service(function) for function in FUNCTIONS}
     for name, line in deployed.items():
-        for setting in ("GMAIL_TOPIC=", "GOOGLE_REDIRECT_URI="):
+        for setting in ("GMAIL_TOPIC=", "GOOGLE_REDIRECT_URI=", "MICROSOFT_REDIRECT_URI=", "GRAPH_NOTIFICATION_URL="):
             assert (setting in line) == (name != "brainstem-oauth"), name
 
 

@@ -26,8 +26,9 @@ def test_only_sync_opens_grants() -> None:
     assert [name for name, function in FUNCTIONS.items() if function.grants == "open"] == ["sync"]
 
 
-def test_the_client_secret_goes_only_to_those_who_ask_the_token_endpoint() -> None:
-    holders = {name for name, function in FUNCTIONS.items() if "google-client-secret" in function.secrets}
+@pytest.mark.parametrize("secret", ["google-client-secret", "microsoft-client-secret"])
+def test_a_clients_secret_goes_only_to_those_who_ask_the_token_endpoint(secret: str) -> None:
+    holders = {name for name, function in FUNCTIONS.items() if secret in function.secrets}
     assert holders == {"oauth", "sync"}
 
 
@@ -36,16 +37,25 @@ def test_the_vault_key_goes_only_to_those_who_seal_or_open() -> None:
     assert holders == {name for name, function in FUNCTIONS.items() if function.grants != "none"}
 
 
-def test_only_what_people_and_their_browsers_call_is_public() -> None:
+def test_only_what_people_their_browsers_and_microsoft_call_is_public() -> None:
     assert {name: function.public for name, function in FUNCTIONS.items() if function.public} == {
         "api": ("/*",),
         "oauth": ("/oauth/*",),
+        "graph_push": ("/graph_push", "/graph_push/lifecycle"),
+    }
+
+
+def test_only_what_must_answer_at_once_is_kept_running() -> None:
+    assert {name: function.min_instances for name, function in FUNCTIONS.items() if function.min_instances} == {
+        "graph_push": 1
     }
 
 
 def test_public_paths_match_exactly_or_by_their_beginning() -> None:
     api = FUNCTIONS["api"]
     assert api.is_public("/anything/at/all")
+    assert FUNCTIONS["graph_push"].is_public("/graph_push/lifecycle")
+    assert not FUNCTIONS["graph_push"].is_public("/graph_push/other")
     assert not FUNCTIONS["sync"].is_public("/sync/step")
 
 

@@ -46,7 +46,7 @@ def _function(folder: Path, name: str, path: str, public: tuple[str, ...] = (), 
     file.write_text(source.format(name=name))
     return Function(
         name=name, source=file, entry_point=name, trigger=("http", "true"), path=path, public=public, identity=name,
-        concurrency=1, timeout_seconds=60, memory="512Mi", secrets=(), grants="none", publishes=(),
+        concurrency=1, timeout_seconds=60, memory="512Mi", min_instances=0, secrets=(), grants="none", publishes=(),
     )  # fmt: skip
 
 

@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 
 from shared import queries, refs
+from shared.errors import FolderAbsent, ProviderRefused, ProviderUnavailable
 from shared.mail import fold, live
 from shared.mail.context import amend_mailbox
-from shared.mail.folders import places
+from shared.mail.folders import places, resync, rounds
 from shared.mail.folders.places import FOLLOWING, read_place
 from shared.mail.tasks import StepTask, poll, ring
+from shared.providers.base import Upsert
 from tests.folders import MemoryFolders
 from tests.machine import MAILBOX, UID, Machine
 
@@ -57,7 +59,7 @@ def test_the_past_of_every_folder_is_read_and_each_is_followed_from_then_on(outl
     assert set(outlook.places().values()) == {(FOLLOWING, 0)}
     outlook.verify()
     assert Counter(outlook.types()) == {"email.received": 280}
-    assert outlook.provider.asked["f-work"] == 3
+    assert outlook.provider.asked["f-work"] == 3 + 1  # its pages, and the walk behind the first rounds
 
 
 def test_a_message_that_a_doorbell_names_costs_one_request_and_no_walk(outlook: Outlook) -> None:
@@ -391,7 +393,7 @@ def overtaken(outlook: Outlook) -> None:
 def stored_before_its_folder(outlook: Outlook) -> None:
     """A hint stores a message of a folder that has yet to be read, and it is deleted before that."""
     outlook.provider.create_folder("f-work")
-    outlook.provider.deliver("early", folder="f-work")
+    outlook.provider.deliver("early", folder="f-work", at=50.0)
     outlook.connect()
     outlook.deliver(outlook.claim(kind="connect"))
     outlook.ring("early")
@@ -470,3 +472,147 @@ def test_without_the_numbers_of_rounds_that_trace_fails(outlook: Outlook, monkey
     monkeypatch.setattr(places, "changed", lambda doc, **values: changed(doc, **(values | {"round": 0})))
     with pytest.raises(AssertionError):
         named_by_an_earlier_round(outlook)
+
+
+def test_connected_again_in_the_middle_of_a_walk_it_goes_on(outlook: Outlook) -> None:
+    outlook.followed(mails=2)
+
+    def leave(call: str) -> None:
+        if call == "changes":
+            outlook.provider.on_call = None
+            outlook.accounts.disconnect(UID, "google")
+
+    outlook.provider.on_call = leave
+    outlook.poll()
+    assert outlook.state.status == "disconnected"
+    outlook.provider.deliver("new", folder="f-sent")
+    outlook.connect()
+    outlook.run(600, ticks=True)
+    assert outlook.state.walk is None
+    assert outlook.told("new") == ["email.sent"]
+    outlook.verify()
+
+
+@pytest.mark.parametrize("trouble", [ProviderRefused("No."), ProviderUnavailable("Not now.")])
+@pytest.mark.parametrize("folder", ["f-inbox", "f-work", "f-trash"])
+def test_a_folder_that_cannot_be_read_holds_up_no_other(outlook: Outlook, folder: str, trouble: Exception) -> None:
+    outlook.provider.create_folder("f-work")
+    outlook.provider.deliver("held", at=50.0, folder=folder)
+    outlook.provider.trouble[folder] = trouble
+    outlook.provider.deliver("other", at=60.0, folder="f-sent")
+    outlook.connect()
+    outlook.run(900, ticks=True)
+    assert outlook.told("other") == ["email.sent"]
+    assert "could not be read" in str(outlook.state.last_error)
+    outlook.provider.trouble.clear()
+    outlook.run(3 * 3600, ticks=True)
+    assert outlook.state.status == "live"
+    assert outlook.state.last_error is None
+    outlook.provider.trouble[folder] = trouble
+    outlook.provider.deliver("later", folder="f-sent")
+    outlook.run(1800, ticks=True)
+    assert outlook.told("later") == ["email.sent"]
+    outlook.provider.deliver("last", folder=folder)
+    outlook.provider.trouble.clear()
+    outlook.run(3 * 3600, ticks=True)
+    assert outlook.state.last_error is None
+    outlook.verify()
+
+
+def test_a_first_round_that_is_refused_again_and_again_comes_to_its_end_all_the_same(outlook: Outlook) -> None:
+    outlook.provider.folder_page = 2
+    for number in range(9):
+        outlook.provider.deliver(f"m{number}", at=100.0 + number)
+    refusals = 0
+
+    def forget(call: str) -> None:
+        nonlocal refusals
+        if call == "changed" and refusals < 8 and outlook.provider.asked["f-inbox"] % 2:
+            refusals += 1
+            outlook.provider.expire("f-inbox")
+
+    outlook.provider.on_call = forget
+    outlook.connect()
+    outlook.run(6 * 3600, ticks=True)
+    assert refusals == 8
+    assert outlook.state.status == "live"
+    outlook.verify()
+
+
+def test_a_folder_that_was_missed_once_is_found_again(outlook: Outlook) -> None:
+    """One wrong 404, and no word of the folder ever after."""
+    outlook.provider.create_folder("f-work")
+    outlook.provider.deliver("w0", at=100.0, folder="f-work")
+    outlook.followed(mails=1)
+    outlook.provider.trouble["f-work"] = FolderAbsent()
+    outlook.poll()
+    outlook.provider.trouble.clear()
+    outlook.run(60)
+    outlook.provider.deliver("w1", folder="f-work")
+    outlook.poll()
+    outlook.poll()
+    outlook.run(60)
+    assert outlook.told("w1") == ["email.received"]
+    assert outlook.told("w0") == ["email.received"]
+    outlook.verify()
+
+
+def test_thousands_of_folders_are_made_known_in_several_steps(
+    outlook: Outlook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rounds, "LEARNED_AT_ONCE", 7)
+    for number in range(20):
+        outlook.provider.create_folder(f"f-{number}")
+    outlook.provider.deliver("m", at=100.0, folder="f-19")
+    outlook.followed()
+    assert len(outlook.places()) == 25
+    outlook.verify()
+
+
+def test_two_folders_are_swept_one_after_the_other(outlook: Outlook, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first is marked anew in the middle of its sweep: the second is swept from its own beginning."""
+    monkeypatch.setattr(resync, "SWEPT_AT_ONCE", 3)
+    monkeypatch.setattr(resync, "ASKED_AT_ONCE", 3)
+    for folder in ("f-a", "f-b"):
+        outlook.provider.create_folder(folder)
+        for number in range(12):
+            outlook.provider.deliver(f"{folder}{number}", at=100.0 + number, folder=folder)
+    outlook.followed()
+    for folder in ("f-a", "f-b"):
+        for number in range(6):
+            outlook.provider.delete(f"{folder}{number}")
+    outlook.provider.expire("f-a", "f-b")
+    fetches = 0
+
+    def again(call: str) -> None:
+        nonlocal fetches
+        if call == "fetch" and outlook.state.resync is not None:
+            fetches += 1
+            if fetches == 2:
+                outlook.provider.expire("f-a", "f-b")
+                poll(outlook.tasks, MAILBOX, outlook.clock.now())
+
+    outlook.provider.on_call = again
+    outlook.poll()
+    outlook.run(600)
+    outlook.verify()
+
+
+def test_an_old_state_that_a_folder_tells_of_again_moves_nothing_back(outlook: Outlook) -> None:
+    outlook.provider.create_folder("f-work")
+    outlook.followed(mails=2)
+    old = outlook.provider.messages["old0"]
+    outlook.provider.move("old0", "f-work")
+    outlook.ring("old0")
+    outlook.run(10)
+    plain = outlook.provider._later
+    outlook.provider.__class__._later = lambda self, folder, link: replace(  # type: ignore[method-assign]
+        plain(folder, link), changes=(Upsert(old),) if folder == "f-inbox" else ()
+    )
+    try:
+        outlook.poll()
+    finally:
+        outlook.provider.__class__._later = plain.__func__  # type: ignore[attr-defined,method-assign]
+    assert outlook.told("old0") == ["email.received", "email.updated"]
+    outlook.run(30)
+    outlook.verify()
