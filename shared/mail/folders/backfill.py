@@ -19,7 +19,7 @@ from shared.mail.fold import Notice, Work
 from shared.mail.folders import first_round, resync
 from shared.mail.live import ring_gaps
 from shared.mail.state import STUCK_AFTER, MailboxState, healthy
-from shared.mail.tasks import StepTask, continue_chain, page_of, ring
+from shared.mail.tasks import StepTask, continue_chain, page_of
 from shared.ports import Doc
 
 
@@ -41,8 +41,6 @@ def walk(ctx: Context, loaded: Loaded, task: StepTask) -> bool:
         return False
     after = applied.loaded.state
     finish(ctx, applied, task.published, None if after.backfill.done else "backfill")
-    if after.backfill.done:  # what came while a folder was read for the first time is told by its cursor, which is new
-        ring(ctx.tasks, ctx.clock, state.id)
     resync.go(ctx, state, after)
     ring_gaps(ctx, state, after)
     return True

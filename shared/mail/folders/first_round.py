@@ -10,7 +10,7 @@ from shared.mail.apply import Applied, apply, finish
 from shared.mail.context import Account, Context, Loaded
 from shared.mail.fold import Kind, Notice, Work
 from shared.mail.folders import places
-from shared.mail.folders.reading import FOLDERS_AT_ONCE, read, said
+from shared.mail.folders.reading import CHANGES_AT_ONCE, FOLDERS_AT_ONCE, read, said
 from shared.mail.state import MailboxState
 from shared.mail.tasks import StepTask, page_of
 from shared.ports import Doc
@@ -26,22 +26,26 @@ def unread(ctx: Context, state: MailboxState) -> list[Doc]:
     Raises ``Paced`` where those that are left have to wait.
     """
     now = ctx.clock.now()
-    first = ctx.store.query(queries.folders_in(state.id, places.FIRST, 1))
-    if not first or (first[0].data["link"] is not None and first[0].data["retry_at"] <= now):
-        return first  # in the middle of its round it has enough for a step
+    docs = ctx.store.query(queries.folders_in(state.id, places.FIRST, 1))
+    if docs and docs[0].data["retry_at"] <= now and _fills_a_step(docs[0]):
+        return docs
     after: str | None = None
     waits: list[float] = []
-    while True:
-        docs = ctx.store.query(queries.folders_in(state.id, places.FIRST, FOLDERS_AT_ONCE, after))
-        if ready := [doc for doc in docs if doc.data["retry_at"] <= now]:
-            return ready
-        waits += [doc.data["retry_at"] - now for doc in docs]
-        if len(docs) < FOLDERS_AT_ONCE:
-            break
-        after = docs[-1].data["order"]
+    while docs:
+        after = str(docs[-1].data["order"])
+        waits += [doc.data["retry_at"] - now for doc in docs if doc.data["retry_at"] > now]
+        ready = [doc for doc in docs if doc.data["retry_at"] <= now]
+        docs = ctx.store.query(queries.folders_in(state.id, places.FIRST, FOLDERS_AT_ONCE - len(ready), after))
+        if ready:
+            return [*ready, *docs]
     if waits:
         raise Paced("Some folders cannot be read for the time being.", retry_after=min(waits))
     return []
+
+
+def _fills_a_step(doc: Doc) -> bool:
+    """Whether a folder is in the middle of its round, or so large that no other will be read behind it."""
+    return doc.data["link"] is not None or doc.data["total"] >= CHANGES_AT_ONCE
 
 
 def take(

@@ -46,8 +46,8 @@ class Place:
     """One folder: ``link`` is its cursor, None to begin; ``order`` its place in every walk, the inbox first.
 
     ``sweep`` is the resync that has to ask for what is stored of the folder and was not listed, 0 where there is none.
-    ``round`` counts its first rounds. ``failures`` counts how often in a row it could not be read while others could;
-    before ``retry_at`` it is passed over.
+    ``total`` is how many messages it held when it was first seen. ``round`` counts its first rounds. ``failures`` counts how
+    often in a row it could not be read while others could; before ``retry_at`` it is passed over.
     """
 
     id: str
@@ -57,6 +57,7 @@ class Place:
     phase: str
     link: str | None = None
     sweep: int = 0
+    total: int = 0
     round: int = 0
     failures: int = 0
     retry_at: float = 0.0
@@ -190,7 +191,7 @@ def _new(state: MailboxState, folder: Folder, ref: str) -> Place:
     """A folder seen for the first time: the backfill's, as long as that goes on."""
     rank = _RANKS.get(state.folders.get(folder.id, ""), _ORDINARY)
     phase = FOLLOWING if state.backfill.done else FIRST
-    return Place(folder.id, folder.name, folder.parent, f"{rank}{refs.key(ref)}", phase)
+    return Place(folder.id, folder.name, folder.parent, f"{rank}{refs.key(ref)}", phase, total=folder.total)
 
 
 def _document(place: Place) -> Data:

@@ -59,7 +59,7 @@ def test_the_past_of_every_folder_is_read_and_each_is_followed_from_then_on(outl
     assert set(outlook.places().values()) == {(FOLLOWING, 0)}
     outlook.verify()
     assert Counter(outlook.types()) == {"email.received": 280}
-    assert outlook.provider.asked["f-work"] == 3 + 1  # its pages, and the walk behind the first rounds
+    assert outlook.provider.asked["f-work"] == 3
 
 
 def test_a_message_that_a_doorbell_names_costs_one_request_and_no_walk(outlook: Outlook) -> None:
