@@ -9,6 +9,7 @@
                                           any -> error           (one of its chains is stopped; tried again every hour)
 
 Which chains run beside each other: *live* always, from the anchor on; *backfill* or *resync* until done; *gaps* as due.
+Over 300 lines, because all that one document holds, and what follows from it, belongs together.
 """
 
 from __future__ import annotations
@@ -56,12 +57,13 @@ class Walk:
     """Live sync's walk over the folders of a mailbox, where changes are told of by folder.
 
     ``after`` is the place in the order of the folders that it has come to, None before the folders themselves have been
-    read; ``again`` asks for another walk behind this one.
+    read; ``again`` asks for another walk behind this one; ``stay`` counts the steps that it has not come further.
     """
 
     begun_at: float
     after: str | None = None
     again: bool = False
+    stay: int = 0
 
 
 @dataclass(frozen=True, slots=True)

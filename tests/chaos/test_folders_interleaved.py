@@ -54,7 +54,7 @@ def change(machine: Machine, number: int) -> None:
         machine.ring()
 
 
-@pytest.mark.parametrize("seed", range(30))
+@pytest.mark.parametrize("seed", range(20))
 def test_any_interleaving_over_folders_ends_exact(tmp_path: Path, seed: int) -> None:
     machine = Machine(tmp_path, seed=seed, provider=MemoryFolders)
     provider = provider_of(machine)
@@ -71,7 +71,7 @@ def test_any_interleaving_over_folders_ends_exact(tmp_path: Path, seed: int) -> 
     def lose(_writes: Any) -> None:
         raise Unknown
 
-    for round_ in range(30):
+    for round_ in range(20):
         deliveries = [*machine.queue.claim(3), *machine.inner_bus.claim(2)]
         bodies = [lambda one=delivery: machine.deliver(one) for delivery in deliveries]
         bodies.append(lambda n=round_: change(machine, n))
@@ -145,13 +145,14 @@ def life(tmp_path: Path, hook: Any) -> tuple[Machine, bool]:
     return machine, False
 
 
-def test_a_crash_at_any_port_call_of_a_mailbox_with_folders_loses_and_doubles_nothing(tmp_path: Path) -> None:
+def test_a_crash_at_every_second_port_call_of_a_mailbox_with_folders_loses_and_doubles_nothing(tmp_path: Path) -> None:
+    """All of them are played by the lives of Outlook mailboxes in ``tests.chaos.crashes``."""
     counter = CrashAt(0)
     with tempfile.TemporaryDirectory() as folder:
         machine, _ = life(Path(folder), counter)
         machine.verify()
     assert counter.calls > 150
-    for number in range(1, counter.calls + 1):
+    for number in range(1, counter.calls + 1, 2):
         folder_ = tmp_path / str(number)
         folder_.mkdir()
         machine, crashed = life(folder_, CrashAt(number))

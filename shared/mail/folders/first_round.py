@@ -10,7 +10,7 @@ from shared.mail.apply import Applied, apply, finish
 from shared.mail.context import Account, Context, Loaded
 from shared.mail.fold import Kind, Notice, Work
 from shared.mail.folders import places
-from shared.mail.folders.reading import CHANGES_AT_ONCE, FOLDERS_AT_ONCE, read, said
+from shared.mail.folders.reading import CHANGES_AT_ONCE, FOLDERS_AT_ONCE, HURRY_EVERY, read, said
 from shared.mail.state import MailboxState
 from shared.mail.tasks import StepTask, page_of
 from shared.ports import Doc
@@ -26,8 +26,9 @@ def unread(ctx: Context, state: MailboxState) -> list[Doc]:
     Raises ``Paced`` where those that are left have to wait.
     """
     now = ctx.clock.now()
+    hurried = _is_hurried(state)
     docs = ctx.store.query(queries.folders_in(state.id, places.FIRST, 1))
-    if docs and docs[0].data["retry_at"] <= now and _fills_a_step(docs[0]):
+    if docs and docs[0].data["retry_at"] <= now and _fills_a_step(docs[0]) and not hurried:
         return docs
     after: str | None = None
     waits: list[float] = []
@@ -41,6 +42,14 @@ def unread(ctx: Context, state: MailboxState) -> list[Doc]:
     if waits:
         raise Paced("Some folders cannot be read for the time being.", retry_after=min(waits))
     return []
+
+
+def _number(state: MailboxState) -> int:
+    return state.backfill.page if state.resync is None else state.resync.page
+
+
+def _is_hurried(state: MailboxState) -> bool:
+    return _number(state) % HURRY_EVERY == HURRY_EVERY - 1
 
 
 def _fills_a_step(doc: Doc) -> bool:
@@ -63,8 +72,7 @@ def take(
     """
     state = loaded.state
     account = Account(ctx, state, "background")
-    number = state.backfill.page if state.resync is None else state.resync.page
-    got = read(ctx, account, state, docs, "", task, number)
+    got = read(ctx, account, state, docs, "", task, _number(state), _is_hurried(state))
     at = ctx.clock.now()
     work = Work(
         kind,

@@ -30,6 +30,9 @@ SECONDS_AT_ONCE = 60.0
 """Seconds after which a step reads no further folder: a slow provider must not outlast the step's own limit."""
 
 
+HURRY_EVERY = 50
+"""After so many steps for one folder the others get their turn: its pages may have no end."""
+
 PATIENT_FAILURES = 3
 """Failures of a step after which a folder that is the only one left to read is taken for the one that fails."""
 
@@ -49,6 +52,7 @@ class Read:
     walked: list[str] = field(default_factory=list)
     begins: list[str] = field(default_factory=list)
     listed: int = 0
+    unfinished: bool = False
     marked: bool = False
     trouble: ProviderError | None = None
     failed: ProviderError | None = None
@@ -63,12 +67,13 @@ def read(
     after: str,
     task: StepTask,
     number: int = 0,
+    hurried: bool = False,
 ) -> Read:
     """Read folders in turn, until there is enough for one commit or one has more pages.
 
     ``number`` is that of the step, by which the names of a folder in its first round are kept where it has to be swept. A
     folder that is refused, or fails while others do not, is passed over for a while, so that it holds up no other; what fails
-    several, and limits, are raised where nothing has been read before.
+    several, and limits, are raised where nothing has been read before. ``hurried``: one page of each, however many more it has.
     """
     got = Read(after)
     begun = ctx.clock.now()
@@ -94,7 +99,8 @@ def read(
             got.trouble = trouble
             break
         else:
-            if more:
+            got.unfinished |= more
+            if more and not hurried:
                 break
         got.after = place.order
     else:

@@ -23,7 +23,7 @@ from shared.mail.apply import apply, finish
 from shared.mail.context import Account, Context, Loaded, amend_mailbox
 from shared.mail.fold import Work
 from shared.mail.folders import hints, places, resync
-from shared.mail.folders.reading import FOLDERS_AT_ONCE, Read, read, said
+from shared.mail.folders.reading import FOLDERS_AT_ONCE, HURRY_EVERY, Read, read, said
 from shared.mail.live import PUSHED_WITHIN, left_over, ring_gaps
 from shared.mail.state import STUCK_AFTER, MailboxState, Walk, followed, healthy
 from shared.mail.tasks import StepTask, continue_chain, enqueue_once, page_of
@@ -104,7 +104,7 @@ def _changes(ctx: Context, loaded: Loaded, walk: Walk, task: StepTask) -> bool:
     state = loaded.state
     account = Account(ctx, state)
     docs = ctx.store.query(queries.folders_in(state.id, places.FOLLOWING, FOLDERS_AT_ONCE, walk.after))
-    taken = read(ctx, account, state, docs, walk.after or "", task)
+    taken = read(ctx, account, state, docs, walk.after or "", task, hurried=walk.stay >= HURRY_EVERY)
     at = ctx.clock.now()
     work = Work(
         "live",
@@ -157,11 +157,13 @@ def _turned(state: MailboxState, at: float) -> MailboxState:
 
 def _advanced(state: MailboxState, before: MailboxState, taken: Read, at: float) -> MailboxState:
     walk = _walk(state)
+    stay = walk.stay + 1 if taken.after == walk.after else 0
+    walk = replace(walk, after=taken.after, stay=stay, again=walk.again or (taken.unfinished and stay == 0))
     state = _arrived(state, before, taken, at)
     if taken.marked and any(write.data.get("phase") in (places.FIRST, places.GONE) for write in taken.places):
         state = resync.begun(state, at)
     if not taken.ended:
-        return _turned(replace(state, walk=replace(walk, after=taken.after)), at)
+        return _turned(replace(state, walk=walk), at)
     # What came while it was walked, and where it had been already, is not known to be there.
     state = replace(state, caught_up_at=walk.begun_at)
     if walk.again:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from shared.mail.context import amend_mailbox
 from shared.mail.folders import places, resync, rounds
 from shared.mail.folders.places import FOLLOWING, read_place
 from shared.mail.tasks import StepTask, poll, ring
-from shared.providers.base import Upsert
+from shared.providers.base import Page, Upsert
 from tests.folders import MemoryFolders
 from tests.machine import MAILBOX, UID, Machine
 
@@ -616,3 +617,24 @@ def test_an_old_state_that_a_folder_tells_of_again_moves_nothing_back(outlook: O
     assert outlook.told("old0") == ["email.received", "email.updated"]
     outlook.run(30)
     outlook.verify()
+
+
+@pytest.mark.parametrize("connected", [False, True])
+def test_a_folder_whose_pages_have_no_end_holds_up_no_other(
+    outlook: Outlook, monkeypatch: pytest.MonkeyPatch, connected: bool
+) -> None:
+    if connected:
+        outlook.followed(mails=1)
+    plain = MemoryFolders._answer
+
+    def endless(self: MemoryFolders, cursor: str, folder: str) -> Page:
+        page = plain(self, cursor, folder)
+        return replace(page, more=True) if folder == "f-inbox" else page
+
+    monkeypatch.setattr(MemoryFolders, "_answer", endless)
+    outlook.provider.deliver("other", folder="f-sent")
+    if not connected:
+        outlook.connect()
+    with suppress(AssertionError):  # the inbox never comes to rest
+        outlook.poll() if connected else outlook.run(60)
+    assert outlook.told("other") == ["email.sent"]
