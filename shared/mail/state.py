@@ -57,13 +57,15 @@ class Walk:
     """Live sync's walk over the folders of a mailbox, where changes are told of by folder.
 
     ``after`` is the place in the order of the folders that it has come to, None before the folders themselves have been
-    read; ``again`` asks for another walk behind this one; ``stay`` counts the steps that it has not come further.
+    read; ``again`` asks for another walk behind this one; ``stay`` counts the steps that it has not come further;
+    at ``retry_at`` a folder can be read again that it has passed over.
     """
 
     begun_at: float
     after: str | None = None
     again: bool = False
     stay: int = 0
+    retry_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,6 +73,7 @@ def take(
     state = loaded.state
     account = Account(ctx, state, "background")
     got = read(ctx, account, state, docs, "", task, _number(state), _is_hurried(state))
+    got.ended = False  # whether all folders can be read is known at the end of a walk
     at = ctx.clock.now()
     work = Work(
         kind,

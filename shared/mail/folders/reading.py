@@ -42,7 +42,7 @@ class Read:
     """What a step has read, and how far it has come in the order of the folders.
 
     ``named`` is kept for a sweep. ``marked``: folders may have to be read anew or swept. ``trouble`` ended it early; what was
-    read before is whole. ``failed`` is why one folder was passed over.
+    read before is whole. ``failed`` is why one folder was passed over, ``retry_at`` when one that was can be read again.
     """
 
     after: str
@@ -56,6 +56,7 @@ class Read:
     marked: bool = False
     trouble: ProviderError | None = None
     failed: ProviderError | None = None
+    retry_at: float | None = None
     ended: bool = False
 
 
@@ -83,13 +84,13 @@ def read(
             break
         place = places.read_place(doc)
         if place.retry_at > begun:
+            got.retry_at = sooner(got.retry_at, place.retry_at)
             got.after = place.order
             continue
         try:
             more = _one(ctx, account, state, doc, place, got, number * FOLDERS_AT_ONCE + index)
         except ProviderRefused as refused:
-            got.places += places.failing(doc, places.sweeping(state), begun)
-            got.failed, got.marked = refused, True
+            _pass_over(got, state, doc, refused, begun)
         except ProviderUnavailable as trouble:
             if failed is not None:
                 got.trouble = trouble
@@ -106,8 +107,7 @@ def read(
     else:
         got.ended = len(docs) < FOLDERS_AT_ONCE
     if failed is not None and (got.places or task.failures >= PATIENT_FAILURES):
-        got.places += places.failing(failed[0], places.sweeping(state), begun)
-        got.failed, got.marked = failed[1], True
+        _pass_over(got, state, *failed, begun)
         return got
     cause = failed[1] if failed is not None else got.trouble
     if cause is not None and not got.places:
@@ -115,11 +115,23 @@ def read(
     return got
 
 
+def sooner(one: float | None, other: float | None) -> float | None:
+    """The earlier of two times, of which either may not be."""
+    return min((time for time in (one, other) if time is not None), default=None)
+
+
+def _pass_over(got: Read, state: MailboxState, doc: Doc, error: ProviderError, at: float) -> None:
+    writes = places.failing(doc, places.sweeping(state), at)
+    got.places += writes
+    got.retry_at = sooner(got.retry_at, writes[0].data["retry_at"])
+    got.failed, got.marked = error, True
+
+
 def said(state: MailboxState, got: Read) -> MailboxState:
     """The mailbox, with the reason why a folder of it could not be read, until all could be."""
     if got.failed is not None:
         return troubled(state, "folders", f"A folder could not be read: {got.failed.message}")
-    if got.ended and "folders" in state.troubles:
+    if got.ended and got.retry_at is None and "folders" in state.troubles:
         return replace(state, troubles={name: one for name, one in state.troubles.items() if name != "folders"})
     return state
 

@@ -23,10 +23,10 @@ from shared.mail.apply import apply, finish
 from shared.mail.context import Account, Context, Loaded, amend_mailbox
 from shared.mail.fold import Work
 from shared.mail.folders import hints, places, resync
-from shared.mail.folders.reading import FOLDERS_AT_ONCE, HURRY_EVERY, Read, read, said
+from shared.mail.folders.reading import FOLDERS_AT_ONCE, HURRY_EVERY, Read, read, said, sooner
 from shared.mail.live import PUSHED_WITHIN, left_over, ring_gaps
 from shared.mail.state import STUCK_AFTER, MailboxState, Walk, followed, healthy
-from shared.mail.tasks import StepTask, continue_chain, enqueue_once, page_of
+from shared.mail.tasks import StepTask, continue_chain, enqueue_once, page_of, poll
 from shared.observability import logs
 from shared.providers.base import Upsert
 
@@ -126,6 +126,9 @@ def _changes(ctx: Context, loaded: Loaded, walk: Walk, task: StepTask) -> bool:
         enqueue_once(ctx.tasks, after, "channel", f"missed{math.floor(at / DOUBTED_EVERY)}")
     resync.go(ctx, state, after)
     ring_gaps(ctx, state, after)
+    retry_at = sooner(walk.retry_at, taken.retry_at)
+    if taken.ended and retry_at is not None:
+        poll(ctx.tasks, state.id, retry_at)
     if taken.trouble is not None:  # what was read before is kept; the rest waits as for any trouble
         finish(ctx, applied, task.published)
         raise taken.trouble
@@ -158,14 +161,16 @@ def _turned(state: MailboxState, at: float) -> MailboxState:
 def _advanced(state: MailboxState, before: MailboxState, taken: Read, at: float) -> MailboxState:
     walk = _walk(state)
     stay = walk.stay + 1 if taken.after == walk.after else 0
-    walk = replace(walk, after=taken.after, stay=stay, again=walk.again or (taken.unfinished and stay == 0))
+    again = walk.again or (taken.unfinished and stay == 0)
+    walk = replace(walk, after=taken.after, stay=stay, again=again, retry_at=sooner(walk.retry_at, taken.retry_at))
     state = _arrived(state, before, taken, at)
     if taken.marked and any(write.data.get("phase") in (places.FIRST, places.GONE) for write in taken.places):
         state = resync.begun(state, at)
     if not taken.ended:
         return _turned(replace(state, walk=walk), at)
     # What came while it was walked, and where it had been already, is not known to be there.
-    state = replace(state, caught_up_at=walk.begun_at)
+    if walk.retry_at is None:
+        state = replace(state, caught_up_at=walk.begun_at)
     if walk.again:
         return _begun(state, at)
     return replace(_turned(replace(state, walk=None), at), more=False, due_live=None)

@@ -656,7 +656,8 @@ def _unfinished(world: Simulation, mailbox: str, data: Data) -> str:
     pending = {name: data[name] for name in names if data[name]}
     if data["status"] != "live" or not data["backfill"]["done"] or pending:
         return f"is {data['status']}, {data['troubles']}, backfill {data['backfill']}, {pending}"
-    if folders := [data for data in world.record.of(mailbox, "cursors") if data["phase"] != FOLLOWING or data["sweep"]]:
+    places = world.record.of(mailbox, "cursors")
+    if folders := [data for data in places if data["phase"] != FOLLOWING or data["sweep"] or data["failures"]]:
         return f"has folders to read: {folders}"
     if any(_is_walk(body, mailbox) for _, _, body in world.waiting()):
         return "is to be walked"
