@@ -181,7 +181,7 @@ def _apply(mailbox: MailboxState, work: Work, item: _Item, change: Change) -> No
             _relabel(mailbox, work, item, change)
         case Left(id_, folder):
             present = item.now is not None and item.now["state"] == mail.PRESENT
-            item.wanted = present and item.now is not None and folder in item.now["labels"] and id_ not in work.read
+            item.wanted |= present and item.now is not None and folder in item.now["labels"] and id_ not in work.read
         case Deleted(id_, version) if work.unordered:
             item.wanted = item.now is not None and work.doubts(item, id_)
             if item.now is not None and item.now["state"] == mail.PRESENT and not item.wanted:

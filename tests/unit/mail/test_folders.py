@@ -638,3 +638,15 @@ def test_a_folder_whose_pages_have_no_end_holds_up_no_other(
     with suppress(AssertionError):  # the inbox never comes to rest
         outlook.poll() if connected else outlook.run(60)
     assert outlook.told("other") == ["email.sent"]
+
+
+def test_a_message_that_has_passed_through_a_folder_is_where_it_came_to_rest(outlook: Outlook) -> None:
+    """One step reads all three folders, and the last of them says only that it has left."""
+    outlook.provider.create_folder("f-a")
+    outlook.provider.deliver("m", at=100.0, folder="f-a")
+    outlook.followed(mails=1)
+    outlook.provider.move("m", "f-junk")
+    outlook.provider.move("m", "f-inbox")
+    outlook.poll()
+    assert outlook.told("m") == ["email.received", "email.updated"]
+    outlook.verify()
