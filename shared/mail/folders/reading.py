@@ -43,6 +43,7 @@ class Read:
 
     ``named`` is kept for a sweep. ``marked``: folders may have to be read anew or swept. ``trouble`` ended it early; what was
     read before is whole. ``failed`` is why one folder was passed over, ``retry_at`` when one that was can be read again.
+    ``unfinished``: one has more pages, and gave way to the others.
     """
 
     after: str
@@ -100,9 +101,9 @@ def read(
             got.trouble = trouble
             break
         else:
-            got.unfinished |= more
             if more and not hurried:
                 break
+            got.unfinished |= more
         got.after = place.order
     else:
         got.ended = len(docs) < FOLDERS_AT_ONCE

@@ -161,8 +161,8 @@ def _turned(state: MailboxState, at: float) -> MailboxState:
 def _advanced(state: MailboxState, before: MailboxState, taken: Read, at: float) -> MailboxState:
     walk = _walk(state)
     stay = walk.stay + 1 if taken.after == walk.after else 0
-    again = walk.again or (taken.unfinished and stay == 0)
-    walk = replace(walk, after=taken.after, stay=stay, again=again, retry_at=sooner(walk.retry_at, taken.retry_at))
+    again, retry_at = walk.again or taken.unfinished, sooner(walk.retry_at, taken.retry_at)
+    walk = replace(walk, after=taken.after, stay=stay, again=again, retry_at=retry_at)
     state = _arrived(state, before, taken, at)
     if taken.marked and any(write.data.get("phase") in (places.FIRST, places.GONE) for write in taken.places):
         state = resync.begun(state, at)

@@ -650,3 +650,15 @@ def test_a_message_that_has_passed_through_a_folder_is_where_it_came_to_rest(out
     outlook.poll()
     assert outlook.told("m") == ["email.received", "email.updated"]
     outlook.verify()
+
+
+def test_pages_that_lead_on_make_no_walk_follow_the_walk(outlook: Outlook) -> None:
+    outlook.provider.folder_page = 2
+    outlook.followed(mails=3)
+    for number in range(9):
+        outlook.provider.deliver(f"n{number}", folder="f-sent")
+    outlook.provider.calls.clear()
+    outlook.poll()
+    assert outlook.provider.calls["folders"] == 1
+    assert outlook.provider.asked["f-sent"] >= 5
+    outlook.verify()
