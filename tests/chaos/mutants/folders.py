@@ -71,4 +71,4 @@ def mutable_ids(original: Any) -> Any:
 
 @mutant("shared.mail.folders.resync:_answers", "What was in a folder that is gone, or was not listed again, is gone.")
 def sweep_of_a_folder_without_404(original: Any) -> Any:
-    return lambda _account, docs: tuple(Deleted(doc.data["id"], doc.data["version"]) for doc in docs)
+    return lambda _account, docs, _at: tuple(Deleted(doc.data["id"], doc.data["version"]) for doc in docs)
