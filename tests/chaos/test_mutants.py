@@ -23,7 +23,7 @@ NAMED = (
     "sweep without 404", "both bucket names spent is success", "settle look only when empty", "successor unnamed",
     "successor before commit", "contiguity check removed", "stream restarted at 1", "rebuild keeping old effects",
     "origin by chain", "version in the received id", "epoch not raised on reconnect", "no op fence write",
-    "watch not undone", "watermark by put", "oversized page unsplit",
+    "watch not undone", "watermark by put", "refresh without a claim", "oversized page unsplit",
     "removed is deleted", "two workers per folder", "unsaved rotated token", "filtered delta", "mutable ids",
 )  # fmt: skip
 """Those that have to be there, whatever else is."""

@@ -134,13 +134,13 @@ def _box(mails: int = 4, number: int = 0, user: int = 0, at: float = 0.0) -> Box
 
 
 def _one_time_refresh_tokens() -> Violations:
-    """Several steps find one token old at once, at a provider whose refresh tokens are good once."""
+    """Several steps find one token old at once, at a provider whose refresh tokens are good once; the store is slow."""
     plan = Plan(
-        3,
+        5,
         (_box(120),),
         tuple(Action(25.0 + 2 * number, "mail", 0, 0.5, number) for number in range(40)),
         (0.0, 0.0, 0.0),
-        {"provider.slow": 0.2},
+        {"provider.slow": 0.2, "store.slow": 0.3},
         page_size=3,
         token_seconds=330.0,
         pace=3.0,
