@@ -13,7 +13,7 @@ from shared import queries
 from shared.errors import Paced
 from shared.events import types
 from shared.mail.apply import Applied, anew, apply, finish
-from shared.mail.backfill import GIVE_WAY_SECONDS, PROGRESS_EVERY, give_way
+from shared.mail.backfill import GIVE_WAY_SECONDS, PROGRESS_EVERY
 from shared.mail.context import Context, Loaded
 from shared.mail.fold import Notice, Work
 from shared.mail.folders import first_round, resync
@@ -34,7 +34,6 @@ def walk(ctx: Context, loaded: Loaded, task: StepTask) -> bool:
     if not state.cursor:
         continue_chain(ctx.tasks, state, "live")
         raise Paced("Live sync has yet to read which folders there are.", retry_after=GIVE_WAY_SECONDS)
-    give_way(ctx, loaded, task)
     docs = first_round.unread(ctx, state)
     applied = _page(ctx, loaded, task, docs) if docs else _end(ctx, loaded, task)
     if applied is None:

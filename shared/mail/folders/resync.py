@@ -16,7 +16,6 @@ from dataclasses import replace
 from shared import queries, refs
 from shared.events import types
 from shared.mail.apply import Applied, anew, apply, believed, finish
-from shared.mail.backfill import give_way
 from shared.mail.context import Account, Context, Loaded
 from shared.mail.fold import Notice, Work
 from shared.mail.folders import first_round, places
@@ -51,7 +50,6 @@ def walk(ctx: Context, loaded: Loaded, task: StepTask) -> bool:
     if task.page != page_of(state, "resync"):
         continue_chain(ctx.tasks, state, "resync")
         return True
-    give_way(ctx, loaded, task)
     applied = _list(ctx, loaded, task) if state.resync.phase == "list" else _sweep(ctx, loaded, state.resync, task)
     if applied is None:
         return False

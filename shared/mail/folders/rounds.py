@@ -85,7 +85,9 @@ def _folders(ctx: Context, loaded: Loaded, task: StepTask) -> bool:
             current = replace(current, backfill=replace(current.backfill, total=total))
         after = current
         if part == learned:  # else the next step reads them once more, and knows these
-            after = replace(current, cursor=folders.cursor, cursor_at=at, walk=replace(_walk(current), after=""))
+            # A resync may have asked meanwhile for all folders to be read anew.
+            following = folders.cursor if current.cursor == cursor else current.cursor
+            after = replace(current, cursor=following, cursor_at=at, walk=replace(_walk(current), after=""))
         return resync.begun(_turned(after, at), at) if marked else _turned(after, at)
 
     work = Work("live", at, advance=advance, unordered=True, places=part)
