@@ -50,9 +50,18 @@ class WebServer:
             wasyncore.close_all(self._sockets)
             return
         self._server.task_dispatcher.shutdown(timeout=timeout)
-        # Sockets may only be closed by the thread that polls them.
-        self._server.trigger.pull_trigger(lambda: wasyncore.close_all(self._sockets))
+        self._server.trigger.pull_trigger(self._leave)
         self._thread.join(timeout=2.0)
+        self._server.trigger.close()
+
+    def _leave(self) -> None:
+        """Close what is polled, from the thread that polls it, and so end its loop.
+
+        Only the trigger stays open: another thread may be between handing this over and writing to it.
+        """
+        trigger = self._server.trigger
+        trigger.del_channel()
+        wasyncore.close_all(self._sockets)
 
 
 def _listening(host: str, port: int) -> socket.socket:

@@ -20,7 +20,7 @@ from shared.mail.findings import Told
 from shared.mail.fold import Work, fold
 from shared.mail.folders import places
 from shared.mail.state import MailboxState, difference, sent
-from shared.mail.tasks import continue_chain
+from shared.mail.tasks import continue_chain, enqueue_gaps
 from shared.ports import Doc, Update
 from shared.providers.base import FOLDER, Change, Deleted, Fetched, Missing, Refused, Upsert
 
@@ -61,14 +61,15 @@ def apply(
     optimistic: bool = False,
     known: Mapping[str, Doc] | None = None,
 ) -> Applied | None:
-    """Commit a page; None when it is spent.
+    """Commit a page and set going what it has begun; None when it is spent.
 
     ``position`` answers what of the mailbox must be as it was when the page was fetched. ``account`` fetches messages
     that the fold asks for, and what it has spent is charged to the mailbox. ``published`` is how far the bus is known to
     be. ``optimistic`` skips the first read of the documents: a Conflict tells when one is there after all;
     ``known`` is what has been read of them already, since the page was. Raises ``Stopped``, ``Retry``, provider errors.
     """
-    work = replace(work, since=loaded.state.rev)
+    before = loaded.state
+    work = replace(work, since=before.rev)
     fetched_with = (loaded.state.epoch, position(loaded.state))
     if known is None:
         known = {} if optimistic else _documents(ctx, loaded.state, work)
@@ -107,6 +108,7 @@ def apply(
                 return None
             known = _documents(ctx, loaded.state, work)
             continue
+        _set_going(ctx, before, loaded.state, work.kind)
         return Applied(loaded, tuple(written))
     raise Busy("The mailbox kept changing while a page was written.")
 
@@ -126,6 +128,15 @@ def finish(ctx: Context, applied: Applied, published: int = 0, successor: str | 
         mark_sent(ctx, applied.loaded, mark)
     if mark < state.head:
         raise Retry("Some events have yet to reach the bus.")
+
+
+def _set_going(ctx: Context, before: MailboxState, after: MailboxState, kind: str) -> None:
+    """Enqueue what a page has begun beside its own chain: before it is published, for the bus may be away for long."""
+    due = after.due_gaps
+    if due is not None and (due != before.due_gaps or kind == "gaps"):
+        enqueue_gaps(ctx.tasks, after, due)
+    if after.resync is not None and (before.resync is None or before.resync.run != after.resync.run):
+        continue_chain(ctx.tasks, after, "resync")
 
 
 def _fetched(account: Account, ids: tuple[str, ...]) -> tuple[Fetched, ...]:

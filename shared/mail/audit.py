@@ -40,7 +40,6 @@ from shared.mail.comparison import (
 from shared.mail.context import Account, Context, Loaded, amend_mailbox
 from shared.mail.findings import Audit, Audited, Findings, Told
 from shared.mail.fold import Work
-from shared.mail.live import ring_gaps
 from shared.mail.state import STUCK_AFTER, MailboxState, followed, healthy, troubled
 from shared.mail.tasks import StepTask, continue_chain, page_of, poll, portion
 from shared.observability import logs
@@ -98,7 +97,6 @@ def _apply(ctx: Context, loaded: Loaded, task: StepTask, work: Work, account: Ac
         return False
     before, after = loaded.state, applied.loaded.state
     finish(ctx, applied, task.published, None if after.audit is None else "audit")
-    ring_gaps(ctx, before, after)
     if after.audited is not None and after.audited != before.audited:
         _tell(after, after.audited)
     return True

@@ -10,7 +10,6 @@ from shared.events import types
 from shared.mail.apply import apply, finish
 from shared.mail.context import Account, Context, Loaded, amend_mailbox
 from shared.mail.fold import Notice, Work
-from shared.mail.live import ring_gaps
 from shared.mail.state import STUCK_AFTER, Backfill, MailboxState, healthy
 from shared.mail.tasks import StepTask, continue_chain, page_of, portion
 from shared.providers.base import Change, Listing, Upsert
@@ -47,7 +46,6 @@ def walk(ctx: Context, loaded: Loaded, task: StepTask) -> bool:
         return False
     after = applied.loaded.state
     finish(ctx, applied, task.published, None if after.backfill.done else "backfill")
-    ring_gaps(ctx, state, after)
     return True
 
 

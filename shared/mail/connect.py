@@ -10,9 +10,8 @@ from shared.events import types
 from shared.mail.apply import anew, apply, finish
 from shared.mail.context import Account, Context, Loaded
 from shared.mail.fold import Notice, Work
-from shared.mail.live import enqueue_gaps
 from shared.mail.state import STUCK_AFTER, MailboxState, healthy, troubled
-from shared.mail.tasks import StepTask, continue_chain, enqueue_once
+from shared.mail.tasks import StepTask, continue_chain, enqueue_gaps, enqueue_once
 from shared.ports import Create, Delete, Doc, Update, Write
 from shared.providers.base import Profile
 
@@ -122,7 +121,7 @@ def _go(ctx: Context, state: MailboxState) -> None:
     if state.resync is not None:
         continue_chain(ctx.tasks, state, "resync")
     if state.due_gaps is not None:
-        enqueue_gaps(ctx, state, state.due_gaps)
+        enqueue_gaps(ctx.tasks, state, state.due_gaps)
 
 
 def _routed(ref: str, doc: Doc | None, mailbox: str) -> tuple[Write, ...]:

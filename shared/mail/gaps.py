@@ -9,7 +9,6 @@ from shared.mail import message as mail
 from shared.mail.apply import anew, apply, finish
 from shared.mail.context import Account, Context, Loaded
 from shared.mail.fold import TOO_LARGE, Work, fits
-from shared.mail.live import enqueue_gaps
 from shared.mail.state import MailboxState, healthy
 from shared.mail.tasks import StepTask
 from shared.ports import Data, Doc, Update, Write
@@ -72,8 +71,6 @@ def retry(ctx: Context, loaded: Loaded, _task: StepTask) -> bool:
     if applied is None:
         return False
     finish(ctx, applied)
-    if next_at is not None:
-        enqueue_gaps(ctx, applied.loaded.state, next_at)
     return True
 
 

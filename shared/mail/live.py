@@ -8,7 +8,7 @@ from shared.mail.apply import apply, finish
 from shared.mail.context import Account, Context, Loaded
 from shared.mail.fold import Work
 from shared.mail.state import STUCK_AFTER, MailboxState, followed, healthy
-from shared.mail.tasks import StepTask, continue_chain, enqueue_once, page_of
+from shared.mail.tasks import StepTask, continue_chain, page_of
 from shared.observability import logs
 from shared.providers.base import Page, Upsert
 
@@ -45,7 +45,6 @@ def look(ctx: Context, loaded: Loaded, task: StepTask) -> bool:
         finish(ctx, applied, task.published, successor="live")
     elif applied.segments or task.published > state.published or left_over(applied.loaded.state):
         finish(ctx, applied, task.published)
-    ring_gaps(ctx, loaded.state, applied.loaded.state)
     return True
 
 
@@ -68,17 +67,6 @@ def left_over(state: MailboxState) -> bool:
     A step whose publishing failed comes back to an empty look; without this its events would wait for the tick.
     """
     return state.published < state.head and state.backfill.done and state.resync is None
-
-
-def ring_gaps(ctx: Context, before: MailboxState, after: MailboxState) -> None:
-    """Have new gaps looked at soon; the tick finds them anyway."""
-    if after.due_gaps is not None and after.due_gaps != before.due_gaps:
-        enqueue_gaps(ctx, after, after.due_gaps)
-
-
-def enqueue_gaps(ctx: Context, state: MailboxState, at: float) -> None:
-    """Have the gaps looked at; the revision keeps the look apart from the one that asks for it."""
-    enqueue_once(ctx.tasks, state, "gaps", f"{at:.0f}.{state.rev}", at)
 
 
 def _unpushed(state: MailboxState, page: Page, task: StepTask, at: float) -> float | None:

@@ -25,7 +25,6 @@ from shared.mail.backfill import ensure_progress, give_way, restarted
 from shared.mail.connect import ensure_same_account
 from shared.mail.context import Account, Context, Loaded
 from shared.mail.fold import Notice, Work
-from shared.mail.live import ring_gaps
 from shared.mail.state import STUCK_AFTER, MailboxState, Resync, healthy
 from shared.mail.tasks import StepTask, continue_chain, page_of, portion
 from shared.ports import Delete, Doc, Put, Write
@@ -77,7 +76,6 @@ def start(ctx: Context, loaded: Loaded) -> bool:
     if applied is None:
         return False
     finish(ctx, applied)
-    continue_chain(ctx.tasks, applied.loaded.state, "resync")
     return True
 
 
@@ -104,7 +102,6 @@ def walk(ctx: Context, loaded: Loaded, task: StepTask) -> bool:
         return False
     after = applied.loaded.state
     finish(ctx, applied, task.published, None if after.resync is None else "resync")
-    ring_gaps(ctx, state, after)
     return True
 
 

@@ -111,6 +111,11 @@ def enqueue_once(tasks: Tasks, state: MailboxState, kind: str, key: str, not_bef
     return _enqueue(tasks, task, _name(state.id, kind, state.epoch, key), not_before)
 
 
+def enqueue_gaps(tasks: Tasks, state: MailboxState, at: float) -> Enqueued:
+    """Have the gaps looked at; the revision keeps the look apart from the one that asks for it."""
+    return enqueue_once(tasks, state, "gaps", f"{at:.0f}.{state.rev}", at)
+
+
 def begin_audit(tasks: Tasks, state: MailboxState, at: float) -> Enqueued:
     """Have the mailbox's next audit begun, once for each time that the schedule gives; of several, one commits."""
     page = page_of(state, "audit")

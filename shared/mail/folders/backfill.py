@@ -17,7 +17,6 @@ from shared.mail.backfill import GIVE_WAY_SECONDS, PROGRESS_EVERY
 from shared.mail.context import Context, Loaded
 from shared.mail.fold import Notice, Work
 from shared.mail.folders import first_round, resync
-from shared.mail.live import ring_gaps
 from shared.mail.state import STUCK_AFTER, MailboxState, healthy
 from shared.mail.tasks import StepTask, continue_chain, page_of
 from shared.ports import Doc
@@ -40,8 +39,6 @@ def walk(ctx: Context, loaded: Loaded, task: StepTask) -> bool:
         return False
     after = applied.loaded.state
     finish(ctx, applied, task.published, None if after.backfill.done else "backfill")
-    resync.go(ctx, state, after)
-    ring_gaps(ctx, state, after)
     return True
 
 

@@ -15,7 +15,7 @@ from shared.mail import message as mail
 from shared.mail.apply import apply, believed, finish
 from shared.mail.context import Account, Context, Loaded
 from shared.mail.fold import Work
-from shared.mail.live import left_over, ring_gaps
+from shared.mail.live import left_over
 from shared.mail.state import MailboxState, healthy
 from shared.mail.tasks import StepTask, settle
 from shared.ports import Doc
@@ -38,7 +38,6 @@ def look(ctx: Context, loaded: Loaded, task: StepTask) -> bool:
     after = applied.loaded.state
     if applied.segments or left_over(after):
         finish(ctx, applied, task.published)
-    ring_gaps(ctx, state, after)
     if task.rung and open_:
         settle(ctx.tasks, ctx.clock, state.id, open_)
     return True

@@ -19,7 +19,6 @@ from shared.mail.apply import Applied, anew, apply, believed, finish
 from shared.mail.context import Account, Context, Loaded
 from shared.mail.fold import Notice, Work
 from shared.mail.folders import first_round, places
-from shared.mail.live import ring_gaps
 from shared.mail.resync import ASKED_AT_ONCE, SWEPT_AT_ONCE
 from shared.mail.state import STUCK_AFTER, MailboxState, Resync, healthy
 from shared.mail.tasks import StepTask, continue_chain, page_of, portion
@@ -36,12 +35,6 @@ def begun(state: MailboxState, at: float) -> MailboxState:
     return healthy(replace(state, resync=resync, resyncs=resync.run, due_chain=at + STUCK_AFTER), "live", at)
 
 
-def go(ctx: Context, before: MailboxState, after: MailboxState) -> None:
-    """Set the chain going that a commit has begun."""
-    if after.resync is not None and (before.resync is None or before.resync.run != after.resync.run):
-        continue_chain(ctx.tasks, after, "resync")
-
-
 def walk(ctx: Context, loaded: Loaded, task: StepTask) -> bool:
     """Take one step of the phase that the resync is in; False when it was spent."""
     state = loaded.state
@@ -55,7 +48,6 @@ def walk(ctx: Context, loaded: Loaded, task: StepTask) -> bool:
         return False
     after = applied.loaded.state
     finish(ctx, applied, task.published, None if after.resync is None else "resync")
-    ring_gaps(ctx, state, after)
     return True
 
 

@@ -24,7 +24,7 @@ from shared.mail.context import Account, Context, Loaded, amend_mailbox
 from shared.mail.fold import Work
 from shared.mail.folders import hints, places, resync
 from shared.mail.folders.reading import FOLDERS_AT_ONCE, HURRY_EVERY, Read, read, said, sooner
-from shared.mail.live import PUSHED_WITHIN, left_over, ring_gaps
+from shared.mail.live import PUSHED_WITHIN, left_over
 from shared.mail.state import STUCK_AFTER, MailboxState, Walk, followed, healthy
 from shared.mail.tasks import StepTask, continue_chain, enqueue_once, page_of, poll
 from shared.observability import logs
@@ -95,10 +95,9 @@ def _folders(ctx: Context, loaded: Loaded, task: StepTask) -> bool:
     if applied is None:
         return False
     after = applied.loaded.state
-    finish(ctx, applied, task.published, successor="live")
     if not after.backfill.done and after.cursor:
         continue_chain(ctx.tasks, after, "backfill")
-    resync.go(ctx, state, after)
+    finish(ctx, applied, task.published, successor="live")
     return True
 
 
@@ -126,8 +125,6 @@ def _changes(ctx: Context, loaded: Loaded, walk: Walk, task: StepTask) -> bool:
         _LOG.info("push_missed", "A mail was found that no push had told of.", mailbox_id=state.id, seconds=after.lag)
         # Perhaps the channel is gone and the provider's word of it was lost, too: prolonging it finds out.
         enqueue_once(ctx.tasks, after, "channel", f"missed{math.floor(at / DOUBTED_EVERY)}")
-    resync.go(ctx, state, after)
-    ring_gaps(ctx, state, after)
     retry_at = sooner(walk.retry_at, taken.retry_at)
     if taken.ended and retry_at is not None:
         poll(ctx.tasks, state.id, retry_at)

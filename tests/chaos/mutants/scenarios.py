@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -295,12 +295,11 @@ def _moved_about() -> Violations:
     )
 
 
-def _walks_that_overlap() -> Violations:
-    """Everybody rings at once, and tasks come twice, while a mailbox of many folders is walked."""
+def _walks_that_overlap(twice: Mapping[str, float]) -> Violations:
+    """Everybody rings at once, and some things come ``twice``, while a mailbox of many folders is walked."""
     actions = [Action(1.0 + 0.1 * n, "folder", 0, 0.5, n * 7919) for n in range(12)]
     actions += [Action(20.0 + 4 * n, ("missed", "move", "mail")[n % 3], 0, (n * 0.37) % 1.0, n) for n in range(40)]
-    rates = {"tasks.again": 0.3, "pushes.again": 0.3}
-    return simulated(Plan(4, (_outlook(),), tuple(actions), (0.0, 0.0), rates, page_size=10, pace=3.0))
+    return simulated(Plan(4, (_outlook(),), tuple(actions), (0.0, 0.0), twice, page_size=10, pace=3.0))
 
 
 def _rotating_refresh_tokens() -> Violations:
@@ -348,7 +347,8 @@ SCENARIOS: dict[str, Callable[[], Violations]] = {
     "tasks that come twice": _tasks_that_come_twice,
     "left while its watch is opened": _left_while_its_watch_is_opened,
     "moved about": _moved_about,
-    "walks that overlap": _walks_that_overlap,
+    "walks that overlap": lambda: _walks_that_overlap({"tasks.again": 0.3, "pushes.again": 0.3}),
+    "walks that meet": lambda: _walks_that_overlap({}),
     "rotating refresh tokens": _rotating_refresh_tokens,
     "large folders": _large_folders,
     "forgotten cursors of folders": _forgotten_cursors_of_folders,

@@ -654,7 +654,9 @@ def _unfinished(world: Simulation, mailbox: str, data: Data) -> str:
     if not any(at >= (world.quiet_since or 0.0) + APPEARED for at in world.record.looked[mailbox]):
         return "has not been looked at since the faults ended"
     names = ("resync", "due_gaps", "due_chain", "due_outbox", "due_audit", "candidate", "more")
-    pending = {name: data[name] for name in names if data[name]}
+    pending = {
+        name: data[name] for name in names if data[name] and not (name == "more" and _walks_once_more(world, data))
+    }
     if data["status"] != "live" or not data["backfill"]["done"] or pending:
         return f"is {data['status']}, {data['troubles']}, backfill {data['backfill']}, {pending}"
     places = world.record.of(mailbox, "cursors")
@@ -667,6 +669,15 @@ def _unfinished(world: Simulation, mailbox: str, data: Data) -> str:
     if audit_is_due(read_state(Doc("", data, "")), Schedule.of(world.settings), world.scheduler.now):
         return "is to be audited"
     return ""
+
+
+def _walks_once_more(world: Simulation, data: Data) -> bool:
+    """Whether the folders are walked by the schedule, and were walked to their end since the faults ended.
+
+    A mailbox that is polled twice a minute is walked half the time, and of several one always is.
+    """
+    walked = (data["caught_up_at"] or 0.0) >= (world.quiet_since or 0.0) + APPEARED
+    return bool(walked and data["walk"] and not data["walk"]["again"])
 
 
 def _is_walk(body: Mapping[str, Any], mailbox: str) -> bool:
