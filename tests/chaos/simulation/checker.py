@@ -319,7 +319,8 @@ def no_folder_is_asked_twice_at_once(world: Simulation, crossing: Crossing) -> I
     """Of each folder there is one request for changes at a time: two of them would use up each other's cursors.
 
     Excused are copies of one chain where the queue has delivered one of its tasks twice, a copy of a background step that was
-    left behind, and two people who follow one account: each has cursors of his own.
+    left behind, two people who follow one account: each has cursors of his own, and a step from before a mailbox was
+    connected anew, whose request cannot be called back.
     """
     asked = crossing.asked
     if asked.cursor is None or not asked.address:
@@ -328,7 +329,7 @@ def no_folder_is_asked_twice_at_once(world: Simulation, crossing: Crossing) -> I
         doubled = world.record.doubled.intersection((_chain(crossing.task), _chain(other.task)))
         copies = _chain(crossing.task) == _chain(other.task) in doubled or any(kind != "live" for _, kind in doubled)
         same = other.asked.cursor is not None and other.asked.folder == asked.folder
-        if same and not copies and _mailbox(other.task) == _mailbox(crossing.task):
+        if same and not copies and _connection(world, other.task) == _connection(world, crossing.task):
             yield f"{asked.name} of {asked.address}, in {_step(crossing.task)}, while {_step(other.task)} asks it"
 
 
@@ -750,8 +751,12 @@ def _chain(task: Any) -> tuple[str, str] | None:
     return (task["mailbox"], task["kind"]) if task and task.get("page") is not None else None
 
 
-def _mailbox(task: Any) -> str:
-    return str(task.get("mailbox", "")) if task else ""
+def _connection(world: Simulation, task: Any) -> tuple[str, int]:
+    """The mailbox that a step is of, and the connection of it; without an epoch a step is of the current one."""
+    mailbox = str(task.get("mailbox", "")) if task else ""
+    current = world.record.mailbox(mailbox)
+    epoch = task.get("epoch") if task else None
+    return mailbox, epoch if epoch is not None else current["epoch"] if current else 0
 
 
 def _asked(crossings: Sequence[Crossing]) -> str:
