@@ -318,16 +318,16 @@ def a_message_is_written_only_to_bring_news(world: Simulation, commit: Commit) -
 def no_folder_is_asked_twice_at_once(world: Simulation, crossing: Crossing) -> Iterator[str]:
     """Of each folder there is one request for changes at a time: two of them would use up each other's cursors.
 
-    Excused are copies of one chain where the queue has delivered one of its tasks twice, a copy of a background step that was
-    left behind, two people who follow one account: each has cursors of his own, and a step from before a mailbox was
-    connected anew, whose request cannot be called back.
+    Excused are steps of chains of which the queue has delivered a task twice, for the copy may be left behind, two people
+    who follow one account: each has cursors of his own, and a step from before a mailbox was connected anew, whose request
+    cannot be called back.
     """
     asked = crossing.asked
     if asked.cursor is None or not asked.address:
         return
     for other in _others_in_flight(world, crossing):
-        doubled = world.record.doubled.intersection((_chain(crossing.task), _chain(other.task)))
-        copies = _chain(crossing.task) == _chain(other.task) in doubled or any(kind != "live" for _, kind in doubled)
+        chains = (_chain(crossing.task), _chain(other.task))
+        copies = None not in chains and bool(world.record.doubled.intersection(chains))
         same = other.asked.cursor is not None and other.asked.folder == asked.folder
         if same and not copies and _connection(world, other.task) == _connection(world, crossing.task):
             yield f"{asked.name} of {asked.address}, in {_step(crossing.task)}, while {_step(other.task)} asks it"
