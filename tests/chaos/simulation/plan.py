@@ -49,7 +49,7 @@ _OUTLOOK_CALLS: tuple[dict[str, Any], ...] = (
     {"fault": "timeout", **_EVERY, "probability": 0.002, "most": 3, "seconds": 2.0},
     {"fault": "cut", **_EVERY, "probability": 0.005},
     {"fault": "garbage", **_EVERY, "probability": 0.005},
-    {"fault": "fresh_404", "probability": 0.05, "seconds": 3.0},
+    {"fault": "fresh_404", "probability": 0.2, "seconds": 3.0},
 )
 _SELDOM_ASKED = ("one_push_client", "bad_page_token")
 """Faults of calls that a small mailbox makes a few times only."""
@@ -252,7 +252,9 @@ def _google(seed: int) -> dict[str, Any]:
     for rule in everything(seed)["calls"]:
         has, at, boost = chance.random() < share, chance.randint(1, 25), chance.uniform(1, 6)
         if rule["fault"] in _SELDOM_ASKED or rule.get("methods") == ["token"]:
-            at = 1 + at % 3
+            at = 1 + at % 2
+        elif "most" in rule:
+            at = 1 + at % 10
         if has:
             chosen = {**rule, "at": [at] if "most" in rule else [at, at + chance.randint(1, 40)]}
             if rule.get("probability"):
@@ -274,7 +276,7 @@ def _microsoft(seed: int) -> dict[str, Any]:
         if has:
             chosen = {
                 **rule,
-                "at": [1 + at % 3] if rule.get("methods") == ["token"] else [at, at + chance.randint(1, 60)],
+                "at": [1 + at % 2] if rule.get("methods") == ["token"] else [at, at + chance.randint(1, 60)],
             }
             if rule.get("probability"):
                 chosen["probability"] = min(0.3, rule["probability"] * boost)
