@@ -9,6 +9,9 @@
     │   ├── Forbidden               403 forbidden
     │   ├── NotFound                404 not_found
     │   ├── ConsentRequired         409 consent_required
+    │   ├── AccountRequired         409 account_required   there are several, and the request names none
+    │   ├── TooManyRequests         429 too_many_requests  over a limit of ours; ``retry_after`` says when it may be served
+    │   ├── AccountDeleted          410 account_deleted    the person's account is being deleted, or has been
     │   ├── Hole                    410 events_expired     the log no longer (or not contiguously) holds what was asked
     │   └── TooLarge                413 too_large          a body, a document or a commit over its limit
     ├── StoreError
@@ -90,6 +93,27 @@ class ConsentRequired(RequestError):
 
     code = "consent_required"
     status = 409
+
+
+class AccountRequired(RequestError):
+    """There are several accounts; name the one that is meant."""
+
+    code = "account_required"
+    status = 409
+
+
+class TooManyRequests(RequestError):
+    """There were too many requests of this kind; try again later."""
+
+    code = "too_many_requests"
+    status = 429
+
+
+class AccountDeleted(RequestError):
+    """The account is being deleted, or has been."""
+
+    code = "account_deleted"
+    status = 410
 
 
 class Hole(RequestError):

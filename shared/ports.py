@@ -26,6 +26,9 @@ MAX_DOCUMENT_BYTES = 900_000
 An Update weighs what it brings. That the document as a whole has outgrown the limit, a store may notice only at 1 MiB.
 """
 
+MAX_BLOB_BYTES = 33_554_432
+"""What one blob may weigh, 32 MiB: blobs are read and written whole."""
+
 
 @dataclass(frozen=True, slots=True)
 class Doc:
@@ -184,11 +187,37 @@ class Tasks(Protocol):
 class Secrets(Protocol):
     """Named secrets with versions; never logged, never in documents."""
 
-    def get(self, name: str) -> bytes:
-        """The newest version. Raises ``errors.NotFound``."""
+    def get(self, name: str, version: str | None = None) -> bytes:
+        """The newest version, which may be one of a minute ago, or the version of an id, which never changes.
+
+        Raises ``errors.NotFound``; ``errors.ConfigurationError`` for a version that may not be used now.
+        """
 
     def add(self, name: str, value: bytes) -> str:
-        """Add a version and answer its id."""
+        """Add a version and answer its id: versions count from 1."""
+
+
+class Blobs(Protocol):
+    """Named bytes, each there as a whole or not at all.
+
+    A name is a path below the place of the adapter: 1 to 8 parts of ``A-Z a-z 0-9 . _ -``, at most 200 characters each, none
+    of which begins with a dot. What else is asked for raises ``ValueError``.
+    """
+
+    def put(self, name: str, data: bytes) -> None:
+        """Write a blob or replace one; durable on return. Not empty, at most ``MAX_BLOB_BYTES``.
+
+        Raises ``errors.Retry`` (it may be there all the same, whole; putting it again does no harm), ``errors.TooLarge``.
+        """
+
+    def get(self, name: str) -> bytes:
+        """The bytes of a blob. Raises ``errors.NotFound``, ``errors.Retry``, ``errors.TooLarge``."""
+
+    def below(self, folder: str, limit: int = 1000) -> list[str]:
+        """The names that begin with the parts of ``folder``, ascending, the first so many. Raises ``errors.Retry``."""
+
+    def delete(self, names: Sequence[str]) -> None:
+        """Remove blobs; those that are not there are none the worse. Raises ``errors.Retry``: some may be gone."""
 
 
 class Clock(Protocol):

@@ -26,6 +26,11 @@ def slot_of(name: str) -> int:
     return spread(f"slot|{name}", POLL_SLOTS)
 
 
+def shard_in_turn(now: float, tick: float) -> int:
+    """The shard that a tick sweeps, another one each time, whatever the ``tick``'s period in seconds."""
+    return round(now / max(1.0, tick)) % SHARDS
+
+
 def quiet_group(name: str) -> str:
     """The group of a stream that is not polled and whose readers are reminded once a period all the same."""
     return f"quiet-{slot_of(name)}"
@@ -44,6 +49,11 @@ def segments_after(stream: str, sequence: int, limit: int) -> Query:
 def mailboxes_of(uid: str) -> Query:
     """All mailboxes of a user."""
     return Query("mailboxes", refs.user(uid), limit=500)
+
+
+def grants_of(uid: str) -> Query:
+    """All grants of a user."""
+    return Query("grants", refs.user(uid), limit=100)
 
 
 def due_mailboxes(shard: int, now: float) -> Query:
@@ -132,9 +142,66 @@ def overdue_intents(shard: int, now: float) -> Query:
     return Query("intents", equal=(("shard", shard),), range=Range("due_at", up_to=now))
 
 
+def trail_of(uid: str, limit: int, after: str | None = None) -> Query:
+    """The audit trail of a user, oldest first; ``after`` is an entry's key."""
+    start = None if after is None else Doc(refs.trail(uid, after), {}, "")
+    return Query("audit", refs.user(uid), limit=limit, start_after=start)
+
+
 def expired_consents(shard: int, now: float, limit: int) -> Query:
     """The consents and proven identities of a shard that nobody can use any more."""
     return Query("oauth", equal=(("shard", shard),), range=Range("expires_at", up_to=now), limit=limit)
+
+
+def expired_attempts(shard: int, now: float, limit: int) -> Query:
+    """The counts of attempts to sign in of a shard that no longer hold anybody up."""
+    return Query("attempts", equal=(("shard", shard),), range=Range("expires_at", up_to=now), limit=limit)
+
+
+def expired_sessions(shard: int, now: float, limit: int) -> Query:
+    """The sessions of a shard that nobody can go on with."""
+    return Query("sessions", equal=(("shard", shard),), range=Range("expires_at", up_to=now), limit=limit)
+
+
+def kept_below(uid: str, group: str, limit: int) -> Query:
+    """What one collection below a user's document holds."""
+    return Query(group, refs.user(uid), limit=limit)
+
+
+def kept_of(uid: str, group: str, limit: int) -> Query:
+    """The documents of a collection that say in ``uid`` whose they are."""
+    return Query(group, equal=(("uid", uid),), limit=limit)
+
+
+def due_deletions(shard: int, now: float, limit: int) -> Query:
+    """The users of a shard whose deletion has missed its deadline; nobody else has one."""
+    return Query("users", equal=(("shard", shard),), range=Range("due_at", up_to=now), limit=limit)
+
+
+def old_trail(shard: int, before: float, limit: int) -> Query:
+    """The entries of a shard's audit trails that were written up to a time."""
+    return Query("audit", equal=(("shard", shard),), range=Range("at", up_to=before), limit=limit)
+
+
+def exports_of(uid: str, limit: int, after: str | None = None) -> Query:
+    """The exports of a user, oldest first; ``after`` is the id of one."""
+    start = None if after is None else Doc(refs.export(uid, after), {}, "")
+    return Query("exports", refs.user(uid), limit=limit, start_after=start)
+
+
+def due_exports(shard: int, now: float, limit: int) -> Query:
+    """The exports of a shard that have missed their deadline, or whose archive has expired."""
+    return Query("exports", equal=(("shard", shard),), range=Range("due_at", up_to=now), limit=limit)
+
+
+def old_tombstones(before: float, limit: int) -> Query:
+    """What is left of people who were deleted up to a time."""
+    return Query("tombstones", range=Range("deleted_at", up_to=before), limit=limit)
+
+
+def full_allowances(shard: int, now: float, limit: int) -> Query:
+    """The buckets of requests in a shard that have been full for a while."""
+    return Query("limits", equal=(("shard", shard),), range=Range("expires_at", up_to=now), limit=limit)
 
 
 def scan(store: Store, query: Query) -> Iterator[Doc]:
@@ -152,11 +219,20 @@ def _from(group: str, parent: str, limit: int, after: str | None) -> Query:
     return Query(group, parent, limit=limit, start_after=start)
 
 
+def data_keys(limit: int, after: str | None = None) -> Query:
+    """The data keys of everybody, in the database of keys; ``after`` is a uid."""
+    return Query("keys", limit=limit, start_after=None if after is None else Doc(refs.data_key(after), {}, ""))
+
+
+KEY_SHAPES: frozenset[Shape] = frozenset({data_keys(1).shape})
+"""What the database of keys is asked."""
+
 SHAPES: frozenset[Shape] = frozenset(
     query.shape
     for query in (
         segments_after("u:app", 0, 1),
         mailboxes_of("u"),
+        grants_of("u"),
         due_mailboxes(0, 0.0),
         due_streams(0, 0.0),
         polled_mailboxes("slot-0"),
@@ -175,6 +251,17 @@ SHAPES: frozenset[Shape] = frozenset(
         polled_streams("quiet-0"),
         overdue_intents(0, 0.0),
         expired_consents(0, 0.0, 1),
+        full_allowances(0, 0.0, 1),
+        expired_attempts(0, 0.0, 1),
+        expired_sessions(0, 0.0, 1),
+        trail_of("u", 1),
+        *(kept_below("u", group, 1) for group in ("grants", "sessions")),
+        *(kept_of("u", group, 1) for group in ("logins", "oauth")),
+        due_deletions(0, 0.0, 1),
+        old_trail(0, 0.0, 1),
+        old_tombstones(0.0, 1),
+        exports_of("u", 1),
+        due_exports(0, 0.0, 1),
     )
 )
 """The declared shapes: a store refuses any other query."""

@@ -99,6 +99,46 @@ def oauth(secret: str) -> str:
     return f"oauth/{_digest(secret)}"
 
 
+def login(kind: str, name: str) -> str:
+    """Who signs in with an e-mail address (kind ``email``), or with a subject at a provider (its name)."""
+    return f"logins/{_digest(f'{kind}|{name}')}"
+
+
+def session(uid: str, session_id: str) -> str:
+    """A session of the user's."""
+    return f"users/{uid}/sessions/{session_id}"
+
+
+def attempts(kind: str, name: str) -> str:
+    """How often somebody has tried to sign in, by account or by remote address."""
+    return f"attempts/{_digest(f'{kind}|{name}')}"
+
+
+def allowance(name: str) -> str:
+    """The bucket of somebody's requests of one class; who it is cannot be read from it."""
+    return f"limits/{_digest(name)}"
+
+
+def trail(uid: str, moment: str) -> str:
+    """An entry of the user's audit trail; ``moment`` sorts by time."""
+    return f"users/{uid}/audit/{moment}"
+
+
+def export(uid: str, export_id: str) -> str:
+    """One export of all that is kept of a user."""
+    return f"users/{uid}/exports/{export_id}"
+
+
+def archive(uid: str, export_id: str = "") -> str:
+    """Where the blobs of an export are, or those of all exports of a user."""
+    return f"exports/{uid}/{export_id}" if export_id else f"exports/{uid}"
+
+
+def tombstone(digest: str) -> str:
+    """What is left of a deleted person; the digest is keyed, so that nobody without the key can tell whose it is."""
+    return f"tombstones/{digest}"
+
+
 def key(ref: str) -> str:
     """The last part of a reference."""
     return ref.rpartition("/")[2]

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING
 from shared import queries
 from shared.errors import ConfigurationError
 from shared.mail.tasks import QUEUE
-from shared.ports import Bus, Clock, Secrets, Store, Tasks
+from shared.ports import Blobs, Bus, Clock, Secrets, Store, Tasks
+from shared.privacy import tasks as privacy
 from shared.settings import Settings
+from shared.vault.wrapping import Wrapping
 
 if TYPE_CHECKING:
     import grpc
@@ -30,6 +32,7 @@ class Ports:
     tasks: Tasks
     secrets: Secrets
     clock: Clock
+    blobs: Blobs
 
 
 def embedded(settings: Settings, clock: Clock | None = None, synchronous: str = "FULL") -> Ports:
@@ -48,11 +51,14 @@ def embedded(settings: Settings, clock: Clock | None = None, synchronous: str = 
     keys = Database(folder / "keys.sqlite", synchronous=synchronous)
     return Ports(
         store=EmbeddedStore(database, queries.SHAPES),
-        keys=EmbeddedStore(keys, ()),
+        keys=EmbeddedStore(keys, queries.KEY_SHAPES),
         bus=EmbeddedBus(database, clock),
-        tasks=EmbeddedTasks(database, clock, {QUEUE: QueueConfig(max_concurrent=32)}),
+        tasks=EmbeddedTasks(
+            database, clock, {QUEUE: QueueConfig(max_concurrent=32), privacy.QUEUE: QueueConfig(max_concurrent=4)}
+        ),
         secrets=EmbeddedSecrets(folder / "secrets"),
         clock=clock,
+        blobs=_blobs(settings.blobs_url or f"file:{folder / 'blobs'}"),
     )
 
 
@@ -84,7 +90,7 @@ class CloudPorts:
         """Firestore, the database of keys."""
         from shared.adapters.cloud.store import CloudStore
 
-        return CloudStore(self._project, (), self.clock, self._firestore, database="keys")
+        return CloudStore(self._project, queries.KEY_SHAPES, self.clock, self._firestore, database="keys")
 
     @cached_property
     def bus(self) -> Bus:
@@ -103,7 +109,7 @@ class CloudPorts:
         settings = self._settings
         if not settings.cloud_location:
             raise ConfigurationError("CLOUD_LOCATION must say where the task queues are, such as europe-west1.")
-        return CloudTasks(self._project, settings.cloud_location, (QUEUE,), settings.tasks_target_url)
+        return CloudTasks(self._project, settings.cloud_location, (QUEUE, privacy.QUEUE), settings.tasks_target_url)
 
     @cached_property
     def secrets(self) -> Secrets:
@@ -113,11 +119,25 @@ class CloudPorts:
         return CloudSecrets(self._project, self.clock)
 
     @cached_property
+    def blobs(self) -> Blobs:
+        """The bucket that the settings name. Raises ``ConfigurationError`` where they name none."""
+        if not self._settings.blobs_url:
+            raise ConfigurationError("BLOBS_URL must name a bucket, such as gs://bucket/prefix.")
+        return _blobs(self._settings.blobs_url)
+
+    @cached_property
     def _firestore(self) -> grpc.Channel | None:
         from shared.adapters.cloud.connect import plain_channel
 
         host = self._settings.firestore_emulator_host
         return plain_channel(host, "FIRESTORE_EMULATOR_HOST") if host else None
+
+
+def key_in_kms(name: str) -> Wrapping:
+    """A vault key in Cloud KMS, whichever set is chosen. Raises ``ConfigurationError``."""
+    from shared.adapters.cloud.kms import KmsKey
+
+    return KmsKey(name)
 
 
 def emulators(settings: Settings) -> Ports:
@@ -127,3 +147,17 @@ def emulators(settings: Settings) -> Ports:
     local = embedded(settings)
     cloud = CloudPorts(settings, local.clock)
     return replace(local, store=cloud.store, keys=cloud.keys, bus=cloud.bus)
+
+
+def _blobs(url: str) -> Blobs:
+    """Where archives go: ``gs://bucket/prefix``, ``s3://bucket/prefix`` or ``file:folder``. Raises ``ConfigurationError``."""
+    scheme, _, place = url.partition(":")
+    if scheme == "file" and place.strip("/"):
+        from shared.adapters.embedded.blobs import FolderBlobs
+
+        return FolderBlobs(place)
+    if scheme in ("gs", "s3") and place.startswith("//") and place.strip("/"):
+        from shared.adapters.cloud import blobs
+
+        return {"gs": blobs.gs, "s3": blobs.s3}[scheme](place.strip("/"))
+    raise ConfigurationError("BLOBS_URL must be gs://bucket/prefix, s3://bucket/prefix or file:folder.")

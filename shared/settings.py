@@ -37,6 +37,12 @@ class Settings:
     tasks_target_url: str = _setting(
         "TASKS_TARGET_URL", "", "Where Cloud Tasks calls `/sync`; not needed where the queue has a target of its own."
     )
+    vault_key: tuple[str, ...] = _setting(
+        "VAULT_KEY",
+        ("secret",),
+        "What wraps the keys of people: `secret` (the secret `vault-key`) or `kms:` and the name of a Cloud KMS key; further"
+        " ones only open.",
+    )
     version: str = _setting("BRAINSTEM_VERSION", "0.1.0", "The version that `/health` and error envelopes report.")
     jwt_issuer: str = _setting("JWT_ISSUER", "", "The only accepted `iss` of access tokens.")
     jwt_audience: str = _setting("JWT_AUDIENCE", "brainstem", "The only accepted `aud` of access tokens.")
@@ -44,6 +50,38 @@ class Settings:
     jwt_public_key: str = _setting("JWT_PUBLIC_KEY", "", "A PEM public key, or the path of one, instead of a JWKS.")
     jwt_algorithms: tuple[str, ...] = _setting(
         "JWT_ALGORITHMS", ("RS256", "ES256", "EdDSA"), "Accepted signature algorithms (asymmetric only)."
+    )
+    auth_issuer: str = _setting(
+        "AUTH_ISSUER",
+        "",
+        "Public URL below which `/api/auth` is, and `iss` of our own tokens; empty: nobody signs in here.",
+    )
+    better_auth_url: str = _setting(
+        "BETTER_AUTH_URL", "", "Base URL of a Better Auth whose tokens are accepted too."
+    )  # fmt: skip
+    better_auth_jwks_url: str = _setting(
+        "BETTER_AUTH_JWKS_URL", "", "Where it publishes its keys, unless that is `/api/auth/jwks` below its URL."
+    )
+    trusted_issuers: str = _setting(
+        "TRUSTED_ISSUERS",
+        "",
+        "[Further issuers](decisions/issuers.md) of access tokens: a JSON list, or the path of one.",
+    )
+    account_tokens: str = _setting(
+        "ACCOUNT_TOKENS",
+        "owner",
+        "Who may have the [access tokens of provider accounts](api.md): `owner`, `service` or `off`.",
+    )
+    invoker_audience: tuple[str, ...] = _setting(
+        "INVOKER_AUDIENCE",
+        (),
+        "Audiences of Google's tokens with which functions are triggered, where the platform does not check them.",
+    )
+    invoker_accounts: tuple[str, ...] = _setting(
+        "INVOKER_ACCOUNTS", (), "Service accounts, by e-mail address, that may trigger functions with such a token."
+    )
+    invoker_secret: str = _setting(
+        "INVOKER_SECRET", "", "What triggers show instead in development; refused with `BACKEND=cloud`."
     )
     gmail_api_url: str = _setting("GMAIL_API_URL", "https://gmail.googleapis.com/", "Root of the Gmail API.")
     google_oidc_discovery_url: str = _setting(
@@ -62,6 +100,9 @@ class Settings:
         "GOOGLE_SCOPES",
         ("https://www.googleapis.com/auth/gmail.readonly",),
         "What connecting a mailbox asks for, beside who the person is.",
+    )
+    google_extra_scopes: tuple[str, ...] = _setting(
+        "GOOGLE_EXTRA_SCOPES", (), "What an application may ask a person for beyond `GOOGLE_SCOPES`, when it is needed."
     )
     oauth_return_urls: tuple[str, ...] = _setting(
         "OAUTH_RETURN_URLS",
@@ -104,6 +145,9 @@ class Settings:
         ("Mail.Read",),
         "What connecting a mailbox asks for, beside who the person is: `Mail.Read` or `Mail.ReadBasic`.",
     )
+    microsoft_extra_scopes: tuple[str, ...] = _setting(
+        "MICROSOFT_EXTRA_SCOPES", (), "What an application may ask for beyond `MICROSOFT_SCOPES`, when it is needed."
+    )
     graph_notification_url: str = _setting(
         "GRAPH_NOTIFICATION_URL", "", "Public URL of `/graph_push`; without it Outlook mailboxes are polled."
     )
@@ -124,10 +168,37 @@ class Settings:
     )
     tick_seconds: float = _setting("TICK_SECONDS", 60.0, "How often the scheduler calls `tick`.")
     log_retention_days: float = _setting("LOG_RETENTION_DAYS", 0.0, "Age at which log segments expire; 0 keeps all.")
+    audit_trail_days: float = _setting(
+        "AUDIT_TRAIL_DAYS", 365.0, "Age at which entries of people's audit trails expire; 0 keeps all."
+    )
+    tombstone_days: float = _setting(
+        "TOMBSTONE_DAYS", 0.0, "How long somebody who was deleted is refused by the same uid; 0 for ever."
+    )
     audit_seconds: float = _setting(
         "AUDIT_SECONDS", 86_400.0, "How often each mailbox is compared with its provider; 0 never."
     )
     audit_days: float = _setting("AUDIT_DAYS", 7.0, "The mail of how many days an audit compares.")
+    rate_limits: tuple[str, ...] = _setting(
+        "RATE_LIMITS",
+        (
+            "read=1200", "write=240", "token=120", "service=6000", "auth=60", "page=120", "open=600", "download=60",
+        ),
+        "Requests a minute by [class](decisions/rate-limits.md); what is not named keeps its default, 0 is no limit.",
+    )  # fmt: skip
+    trusted_proxies: int = _setting(
+        "TRUSTED_PROXIES",
+        1,
+        "How many proxies append to `X-Forwarded-For` on the way to us: 1 on Cloud Run, 2 behind a load balancer of Google's.",
+    )
+    cors_origins: tuple[str, ...] = _setting(
+        "CORS_ORIGINS", (), "Origins of web applications that may call the API from a browser, letter by letter."
+    )
+    blobs_url: str = _setting(
+        "BLOBS_URL",
+        "",
+        "Where archives go: `gs://bucket/prefix`, `s3://bucket/prefix` or `file:folder`; at home `blobs` in `DATA_DIR`.",
+    )
+    export_days: float = _setting("EXPORT_DAYS", 7.0, "For how many days a finished archive can be fetched.")
     max_body_bytes: int = _setting("MAX_BODY_BYTES", 262_144, "Largest accepted request body.")
     log_level: str = _setting("LOG_LEVEL", "INFO", "Least severity that is logged.")
 

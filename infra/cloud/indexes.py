@@ -24,12 +24,12 @@ PATH = Path(__file__).resolve().parents[1] / "firestore.indexes.json"
 
 COLLECTIONS = (
     "users", "grants", "mailboxes", "messages", "log", "gaps", "cursors", "resync", "streams", "watermarks", "effects",
-    "intents", "routes", "oauth",
+    "intents", "routes", "oauth", "limits", "audit", "logins", "sessions", "attempts", "tombstones", "exports",
 )  # fmt: skip
 """Every collection id below which the product writes documents (``shared/refs.py``); a test records them."""
 
 KEY_COLLECTIONS = ("keys", "claims")
-"""The same in the database of keys, where nothing is ever queried."""
+"""The same in the database of keys, which is only ever walked from end to end."""
 
 
 def configuration(shapes: Iterable[Shape], collections: Iterable[str] = COLLECTIONS) -> dict[str, Any]:
