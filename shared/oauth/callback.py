@@ -21,6 +21,7 @@ from shared.errors import (
     Unauthorized,
     Unknown,
 )
+from shared.identity.trail import Trail
 from shared.oauth.addresses import answered
 from shared.oauth.browser import Browser
 from shared.oauth.consents import Consent, Prompt, Purpose
@@ -119,13 +120,16 @@ class Callback:
         if granted.refresh is None and not refreshable(self.flow.store, uid, (grant_id,)):
             return Landing(self._once_more(consent, identity, browser))
         lasts = max(0.0, granted.expires_at - self.clock.now())
-        scopes = granted.scopes or self.flow.client.scopes
-        self.grants.put(uid, grant_id, name, granted.access, granted.refresh, lasts, scopes)
+        scopes = granted.scopes or (*self.flow.client.scopes, *consent.scopes)
+        more = [scope for scope in consent.scopes if self._provider.covers(scopes, [scope])]
+        self.grants.put(uid, grant_id, name, granted.access, granted.refresh, lasts, scopes, more)
         self.links.accounts.connect_account(uid, name, grant_id, identity.address)
+        Trail(self.flow.store, self.clock).add(uid, "connect", provider=name)
         _LOG.info("consent_given", "A person has granted access.", provider=name, second_round=consent.again)
         if consent.return_to is None:
             return Landing(None, identity.email)
-        return Landing(answered(consent.return_to, status="connected"))
+        declined = " ".join(scope for scope in consent.scopes if scope not in more)
+        return Landing(answered(consent.return_to, status="connected", **({"declined": declined} if declined else {})))
 
     def _once_more(self, consent: Consent, identity: Identity, browser: Browser) -> str:
         """Where to go for the refresh token that some providers hand out at a full consent only (docs/gmail.md, 12)."""
@@ -160,7 +164,7 @@ class Callback:
         again = None
         if consent.purpose is Purpose.CONNECT:
             try:
-                again = self.links.connect(str(consent.uid), consent.return_to, consent.login_hint)
+                again = self.links.connect(str(consent.uid), consent.return_to, consent.login_hint, consent.scopes)
             except BrainstemError as error:
                 _LOG.warning("no_link", "There is no link to start over with.", error)
         return Stopped(why, again=again, back=back)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from shared.errors import ConfigurationError
@@ -19,12 +20,16 @@ _ANYWAY = {*IDENTITY_SCOPES, *microsoft.CONNECTING}
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """``scopes`` are those that connecting a mailbox needs; ``redirect_uri`` is spelt as it is registered at the provider."""
+    """``scopes`` are those that connecting a mailbox needs, ``extra`` those that may be asked for beyond them.
+
+    ``redirect_uri`` is spelt as it is registered at the provider.
+    """
 
     provider: Provider
     client_id: str
     redirect_uri: str
     scopes: tuple[str, ...]
+    extra: tuple[str, ...]
     pages: ReturnPages
     address: Address
 
@@ -34,14 +39,14 @@ class Client:
         if not is_configured(settings, provider):
             raise ConfigurationError(f"Set {needed(provider)}.")
         client_id, uri, named = _registered(settings, provider)
-        # A provider's own lists of scopes are separated by spaces; ours may be too.
-        scopes = tuple(scope for entry in named for scope in entry.split() if scope not in _ANYWAY)
+        scopes = _listed(named)
+        more = settings.microsoft_extra_scopes if provider == "microsoft" else settings.google_extra_scopes
         setting = PROVIDERS[provider]
         if not scopes:
             raise ConfigurationError(f"{setting}_SCOPES must name at least one scope of the mailbox.")
         address = redirect_uri(uri, provider, f"{setting}_REDIRECT_URI")
         pages = ReturnPages.of(settings.oauth_return_urls)
-        return cls(_provider(settings, provider), client_id, uri, scopes, pages, address)
+        return cls(_provider(settings, provider), client_id, uri, scopes, _listed(more), pages, address)
 
     @property
     def secure(self) -> bool:
@@ -76,6 +81,11 @@ def is_configured(settings: Settings, provider: str) -> bool:
 def needed(provider: str) -> str:
     """The settings without which nobody can be asked for consent."""
     return f"{PROVIDERS[provider]}_CLIENT_ID and {PROVIDERS[provider]}_REDIRECT_URI"
+
+
+def _listed(named: Sequence[str]) -> tuple[str, ...]:
+    """Scopes out of a setting. A provider's own lists of scopes are separated by spaces; ours may be too."""
+    return tuple(scope for entry in named for scope in entry.split() if scope not in _ANYWAY)
 
 
 def _registered(settings: Settings, provider: str) -> tuple[str, str, tuple[str, ...]]:

@@ -40,7 +40,8 @@ class Consent:
     """What was asked for, by whom, and where it leads.
 
     ``uid`` is None where somebody signs in; ``challenge`` is then that of the application. ``browser`` is the digest of the
-    one that it is bound to. ``again`` marks the second round that a missing refresh token has cost.
+    one that it is bound to. ``again`` marks the second round that a missing refresh token has cost. ``scopes`` are asked for
+    beyond those that every mailbox needs, and need not be granted.
     """
 
     purpose: Purpose
@@ -51,6 +52,7 @@ class Consent:
     challenge: str | None = None
     browser: str | None = None
     again: bool = False
+    scopes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,8 @@ class Consents:
 
     def open(self, consent: Consent) -> str:
         """Write a new one down; answers its state. Raises ``Retry``."""
-        return self.tickets.issue(self._kind, msgspec.to_builtins(consent), LIFETIME)
+        about = {**msgspec.to_builtins(consent), "scopes": list(consent.scopes)}
+        return self.tickets.issue(self._kind, about, LIFETIME)
 
     def find(self, state: str) -> tuple[Consent, Doc]:
         """The consent of a state. Raises ``Stopped`` when it is unknown, used or too old."""

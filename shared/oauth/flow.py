@@ -29,9 +29,10 @@ from shared.ports import Data, Store
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What our page shows: the user's profile, the proof for the form, and the origins it may lead to."""
+    """What our page shows: the user's profile, what is asked for, the proof for the form, and the origins it may lead to."""
 
     profile: Data
+    scopes: tuple[str, ...]
     form: str
     origins: tuple[str, ...]
 
@@ -56,7 +57,7 @@ class Flow:
         page = Address.parse(consent.return_to) if consent.return_to is not None else None
         if page is not None:
             origins.append(page.origin)
-        return Asked(profile, browser.form(state), tuple(dict.fromkeys(origins)))
+        return Asked(profile, _scopes(self.client, consent), browser.form(state), tuple(dict.fromkeys(origins)))
 
     def agree(self, state: str, form: str, browser: Browser) -> str:
         """Bind the browser; answers where at the provider it goes on. Raises ``Stopped``, ``Retry``, provider errors."""
@@ -86,7 +87,7 @@ class Flow:
         """Whom a mailbox is being connected for. Raises ``Stopped`` where that is nobody."""
         ref = refs.user(consent.uid) if consent.purpose is Purpose.CONNECT and consent.uid is not None else None
         user = None if ref is None else self.store.get([ref]).get(ref)
-        if user is None:
+        if user is None or user.data.get("erasing") is not None:
             raise Stopped(Why.UNKNOWN)
         return user.data
 
@@ -104,7 +105,7 @@ def authorization_url(endpoint: str, client: Client, consent: Consent, state: st
         "response_type": "code",
         "client_id": client.client_id,
         "redirect_uri": client.redirect_uri,
-        **client.provider.asked(client.scopes, consent.purpose is Purpose.CONNECT),
+        **client.provider.asked(_scopes(client, consent), consent.purpose is Purpose.CONNECT),
         "state": state,
         "nonce": browser.nonce(state),
         "code_challenge": browser.challenge(state),
@@ -114,6 +115,10 @@ def authorization_url(endpoint: str, client: Client, consent: Consent, state: st
     if consent.login_hint is not None:
         asked["login_hint"] = consent.login_hint
     return f"{endpoint}{'&' if '?' in endpoint else '?'}{urlencode(asked, errors='replace')}"
+
+
+def _scopes(client: Client, consent: Consent) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((*client.scopes, *consent.scopes)))
 
 
 def _origin(url: str) -> str:

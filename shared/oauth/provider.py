@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from shared.identity.keys import Keys
 from shared.oauth.stopped import Why
+from shared.providers.base import Tokens
 
 IDENTITY_SCOPES = ("openid", "email", "profile")
 
@@ -60,6 +61,12 @@ class Endpoints(Protocol):
 
     def exchange(self, code: str, verifier: str, redirect_uri: str) -> Granted:
         """Trade a code. Raises ``ReauthRequired`` when the code is not, or no longer, good."""
+
+    def refresh(self, refresh_token: str, extra: Sequence[str] = ()) -> Tokens:
+        """Trade a refresh token, as ``MailProvider.refresh`` does. Raises ``ReauthRequired`` when the grant is dead."""
+
+    def revoke(self, token: str) -> None:
+        """Give a token back, and with it the grant; does nothing where a provider has no way to. One that is gone is fine."""
 
 
 class Provider(Protocol):

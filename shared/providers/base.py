@@ -282,8 +282,11 @@ class MailProvider(Protocol):
     def close_channel(self, access: Access, channel: Channel) -> None:
         """Ask the provider to stop ringing; a channel that is already gone is no error."""
 
-    def refresh(self, refresh_token: str) -> Tokens:
-        """Trade the refresh token for an access token. Raises ``ReauthRequired`` when the grant is dead."""
+    def refresh(self, refresh_token: str, extra: Sequence[str] = ()) -> Tokens:
+        """Trade the refresh token for an access token. Raises ``ReauthRequired`` when the grant is dead.
+
+        ``extra`` are the scopes that were granted beyond what every mailbox needs; without any it may be left out.
+        """
 
 
 def older(candidate: str, current: str) -> bool:

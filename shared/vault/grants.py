@@ -13,6 +13,11 @@ refresh, uses the row instead of his answer. A refused refresh token kills the g
 and nobody can hold its successor: not while another has the claim, and not where the claim was taken over from somebody
 who never reported back, until that one has had as long again to do so. A dead grant comes back by ``put`` alone.
 
+A data key may be replaced at any moment (``rotation.py``). So that no token is ever sealed under one that is gone, whoever
+writes a token first reads the row, then has it sealed, then writes on the version that was read: a rotation touches each row
+before it drops a key. ``set`` names a token set, whatever it is sealed under. A row that was read before and opened after a
+rotation is read again.
+
 Over 300 lines: everything that writes a grant guards the same few fields, and has to be read together.
 """
 
@@ -30,6 +35,7 @@ from shared.ports import Clock, Create, Data, Doc, Store, Update
 from shared.providers.base import Tokens
 from shared.vault.memory import TokenMemory
 from shared.vault.seal import Vault
+from shared.vault.texts import Unopenable, made_by
 
 REFRESH_AHEAD = 300.0
 STILL_GOOD = 30.0
@@ -41,6 +47,15 @@ SAVE_PAUSES = (0.2, 0.5, 1.0, 2.0)
 ACTIVE, DEAD = "active", "dead"
 
 _LOG = logs.named(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """An access token, when it expires, and what it is good for at its provider."""
+
+    access: str = field(repr=False)
+    expires_at: float
+    scopes: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,26 +79,30 @@ class Grants:
         refresh: str | None,
         expires_in: float,
         scopes: Sequence[str] = (),
+        extra: Sequence[str] = (),
     ) -> None:
         """Keep the tokens of a new or reconnected grant, which is active from then on.
 
         A reconnect that brings no refresh token keeps the one of a grant that is not dead: Google hands it out at the
-        first consent only. Raises ``Retry``.
+        first consent only. Scopes that such a grant has had stay, for later consents add to them.
+        ``extra`` are those beyond what every mailbox needs, to be named at each refresh. Raises ``Retry``.
         """
-        ref = refs.grant(uid, grant_id)
-        brought = self._sealed(uid, ref, provider, access, refresh)
+        ref, token_set = refs.grant(uid, grant_id), self._token_set()
         for _ in range(ATTEMPTS):
             now = self.clock.now()
             row = self._row(ref)
-            if row is not None and row.data["sealed"]["access"] == brought["access"]:
+            if row is not None and row.data.get("set") == token_set and self._stays_open(uid, row.data["sealed"]):
                 return  # our own write, whose answer was lost
+            brought = self._sealed(uid, ref, provider, access, refresh, begins=True)
             keeps = row is not None and row.data["status"] == ACTIVE and row.data["provider"] == provider
             kept = row.data["sealed"]["refresh"] if row is not None and keeps else None
             tokens: Data = {
                 "provider": provider,
+                "set": token_set,
                 "sealed": {**brought, "refresh": brought["refresh"] or kept},
                 "expires_at": now + expires_in,
-                "scopes": list(scopes),
+                "scopes": _union(row.data["scopes"] if row is not None and keeps else (), scopes),
+                "extra": _union(row.data.get("extra", ()) if row is not None and keeps else (), extra),
                 "status": ACTIVE,
                 "version": row.data["version"] + 1 if row else 1,
                 "refreshing_until": 0.0,
@@ -99,13 +118,19 @@ class Grants:
                     self.store.commit([Update(ref, tokens, row.version)])
             except (Conflict, Unknown):
                 continue
-            return
+            # A rotation that looked for grants before there was this one may have dropped the key meanwhile.
+            if row is not None or self._stays_open(uid, brought):
+                return
         raise Busy("The grant is being written too often; try again.", retry_after=2)
 
     def usable(self, uid: str, grant_id: str) -> bool:
         """Whether there is an active grant that has, or can get, a valid token. Opens nothing."""
         row = self._row(refs.grant(uid, grant_id))
-        if row is None or row.data["status"] != ACTIVE:
+        return row is not None and self.works(row)
+
+    def works(self, row: Doc) -> bool:
+        """The same of a grant that was read."""
+        if row.data["status"] != ACTIVE:
             return False
         return row.data["sealed"]["refresh"] is not None or self._lasts(row.data, STILL_GOOD)
 
@@ -113,7 +138,7 @@ class Grants:
         self,
         uid: str,
         grant_id: str,
-        refresh: Callable[[str], Tokens],
+        refresh: Callable[..., Tokens],
         *,
         rejected: str | None = None,
         epoch: int = 0,
@@ -129,17 +154,23 @@ class Grants:
         token = self._memory.recall(ref, epoch)
         if token is not None and token != rejected:
             return token
+        lease = self.lease(uid, grant_id, refresh, rejected=rejected)
+        self._memory.keep(ref, epoch, lease.access, lease.expires_at - REFRESH_AHEAD)
+        return lease.access
+
+    def lease(self, uid: str, grant_id: str, refresh: Callable[..., Tokens], *, rejected: str | None = None) -> Lease:
+        """As ``access_token``, with what there is to know of the token, and never one that is only remembered."""
+        ref = refs.grant(uid, grant_id)
         for _ in range(ATTEMPTS):
             row = self._live(ref)
             access = self._open(uid, row, "access")
             accepted = access != rejected
             if accepted and self._lasts(row.data, REFRESH_AHEAD):
-                self._memory.keep(ref, epoch, access, row.data["expires_at"] - REFRESH_AHEAD)
-                return access
+                return Lease(access, row.data["expires_at"], tuple(row.data["scopes"]))
             claimed_by_another = row.data["refreshing_until"] > self.clock.now()
             if claimed_by_another or row.data["sealed"]["refresh"] is None:
                 if accepted and self._lasts(row.data, STILL_GOOD):
-                    return access
+                    return Lease(access, row.data["expires_at"], tuple(row.data["scopes"]))
                 if claimed_by_another:
                     raise Busy("The access token is being refreshed.", retry_after=2)
                 if self.revoked(uid, grant_id, access):
@@ -151,7 +182,7 @@ class Grants:
                 continue
             fresh = self._call(refresh, old, held, taken_over=row.data["claim"] != "")
             if fresh is not None and self._save(uid, held, fresh):
-                return fresh.access
+                return Lease(fresh.access, fresh.expires_at, tuple(row.data["scopes"]))
         raise Busy("The grant is being written too often; try again.", retry_after=2)
 
     def inherit(self, uid: str, grant_id: str, old_id: str) -> None:
@@ -167,9 +198,40 @@ class Grants:
         if old.data["status"] != ACTIVE or old.data["sealed"]["refresh"] is None:
             return
         token = self._open(uid, old, "refresh")
-        sealed = self.vault.seal(uid, _purpose(row.data["provider"], ref, "refresh"), token.encode())
-        kept = {"sealed": {**row.data["sealed"], "refresh": sealed}, "rev": row.data["rev"] + 1}
-        amend(self.store, ref, lambda now: None if now.data["sealed"]["refresh"] else kept, row)
+
+        def kept(row: Doc) -> Data | None:
+            if row.data["sealed"]["refresh"] is not None:
+                return None
+            sealed = self.vault.seal(uid, _purpose(row.data["provider"], ref, "refresh"), token.encode(), begins=False)
+            return {"sealed": {**row.data["sealed"], "refresh": sealed}, "rev": row.data["rev"] + 1}
+
+        amend(self.store, ref, kept, row)
+
+    def reseal(self, uid: str, row: Doc) -> bool:
+        """Seal the tokens of a grant under the current data key, if they are not; answers whether they can be opened.
+
+        Raises ``Retry``, ``ConfigurationError``.
+        """
+
+        def resealed(row: Doc) -> Data | None:
+            sealed: Data = row.data["sealed"]
+            if self._stays_open(uid, sealed):
+                return None
+            provider = row.data["provider"]
+            opened = {
+                kind: self.vault.open(uid, _purpose(provider, row.ref, kind), text).decode()
+                for kind, text in sealed.items()
+                if text is not None
+            }
+            fresh = self._sealed(uid, row.ref, provider, opened["access"], opened.get("refresh"))
+            return {"sealed": fresh, "rev": row.data["rev"] + 1}
+
+        try:
+            amend(self.store, row.ref, resealed, row)
+        except Unopenable as error:
+            _LOG.warning("grant_not_resealed", "A grant cannot be opened, and is left as it is.", error)
+            return False
+        return True
 
     def revoked(self, uid: str, grant_id: str, token: str | None = None) -> bool:
         """Mark a grant dead because the provider refused a token that should be valid; answer whether it is dead.
@@ -186,6 +248,16 @@ class Grants:
 
         row = amend(self.store, refs.grant(uid, grant_id), decide)
         return row is None or row.data["status"] == DEAD
+
+    def last_token(self, uid: str, grant_id: str) -> str | None:
+        """What to give back to the provider so that the grant ends there; None where none can be opened. Raises ``Retry``."""
+        row = self._row(refs.grant(uid, grant_id))
+        if row is None:
+            return None
+        try:
+            return self._open(uid, row, "refresh" if row.data["sealed"]["refresh"] is not None else "access")
+        except ReauthRequired:
+            return None
 
     def _row(self, ref: str) -> Doc | None:
         return self.store.get([ref]).get(ref)
@@ -217,7 +289,7 @@ class Grants:
             return found if found is not None and found.data["claim"] == claim["claim"] else None
         return Doc(row.ref, {**row.data, **claim}, version or "")
 
-    def _call(self, refresh: Callable[[str], Tokens], old: str, held: Doc, *, taken_over: bool) -> Tokens | None:
+    def _call(self, refresh: Callable[..., Tokens], old: str, held: Doc, *, taken_over: bool) -> Tokens | None:
         """Ask the provider; None if it refused a token that may have, or has, a successor."""
 
         def refused(row: Doc) -> Data | None:
@@ -226,7 +298,9 @@ class Grants:
             return self._waiting(row) if taken_over else self._dead(row)
 
         try:
-            return refresh(old)
+            # Some providers give a token for the scopes that are named alone; others are not bothered with them.
+            extra = held.data.get("extra")
+            return refresh(old, extra) if extra else refresh(old)
         except ReauthRequired:
             row = amend(self.store, held.ref, refused)
             if row is not None and row.data["status"] == ACTIVE:
@@ -259,12 +333,16 @@ class Grants:
         That somebody else has claimed the row since does not matter: what we hold is newer than what it has.
         """
         pauses = iter(SAVE_PAUSES)
-        sealed: Data = {}
+        token_set = self._token_set()
 
         def decide(row: Doc) -> Data | None:
             if not _same(row, held) or row.data["status"] != ACTIVE:
                 return None
+            sealed = self._sealed(uid, row.ref, row.data["provider"], fresh.access, fresh.refresh)
+            # A token endpoint that names no new refresh token leaves the old one in use.
+            sealed["refresh"] = sealed["refresh"] or row.data["sealed"]["refresh"]
             return {
+                "set": token_set,
                 "sealed": sealed,
                 "expires_at": fresh.expires_at,
                 "version": row.data["version"] + 1,
@@ -277,11 +355,6 @@ class Grants:
         known: Doc | None = held
         while True:
             try:
-                if not sealed:
-                    provider = held.data["provider"]
-                    sealed |= self._sealed(uid, held.ref, provider, fresh.access, fresh.refresh)
-                    # A token endpoint that names no new refresh token leaves the old one in use.
-                    sealed["refresh"] = sealed["refresh"] or held.data["sealed"]["refresh"]
                 row = amend(self.store, held.ref, decide, known)
             except Retry:
                 if (pause := next(pauses, None)) is None:
@@ -289,7 +362,7 @@ class Grants:
                 self.clock.sleep(pause)
                 known = None
                 continue
-            return row is not None and row.data["sealed"]["access"] == sealed["access"]
+            return row is not None and row.data.get("set") == token_set
 
     def _waiting(self, row: Doc) -> Data:
         """Nobody's claim: whoever had it before the last may yet save what the refused token was traded for."""
@@ -308,20 +381,49 @@ class Grants:
             "updated_at": self.clock.now(),
         }
 
-    def _sealed(self, uid: str, ref: str, provider: str, access: str, refresh: str | None) -> dict[str, Any]:
-        return {
-            "access": self.vault.seal(uid, _purpose(provider, ref, "access"), access.encode()),
-            "refresh": self.vault.seal(uid, _purpose(provider, ref, "refresh"), refresh.encode()) if refresh else None,
-        }
+    def _sealed(
+        self, uid: str, ref: str, provider: str, access: str, refresh: str | None, *, begins: bool = False
+    ) -> dict[str, Any]:
+        """Seal tokens; only what a person has just granted ``begins`` a data key, or an erased one would come back."""
+
+        def sealed(kind: str, token: str) -> str:
+            return self.vault.seal(uid, _purpose(provider, ref, kind), token.encode(), begins=begins)
+
+        return {"access": sealed("access", access), "refresh": sealed("refresh", refresh) if refresh else None}
 
     def _open(self, uid: str, row: Doc, kind: str) -> str:
-        sealed = row.data["sealed"][kind]
-        return self.vault.open(uid, _purpose(row.data["provider"], row.ref, kind), sealed).decode()
+        """A token of a row; where its key was dropped since the row was read, of the row as it is now."""
+        for _ in range(ATTEMPTS):
+            try:
+                return self.vault.open(
+                    uid, _purpose(row.data["provider"], row.ref, kind), row.data["sealed"][kind]
+                ).decode()
+            except Unopenable:
+                now = self._row(row.ref)
+                if now is None or now.version == row.version:
+                    raise
+                row = now
+        raise Busy("The grant is being written too often; try again.", retry_after=2)
+
+    def _stays_open(self, uid: str, sealed: Data) -> bool:
+        """Whether tokens are sealed under the key that seals now; where there is none any more, nothing has to stay open."""
+        current = self.vault.current(uid)
+        return not current or all(text is None or made_by(text) == current for text in sealed.values())
+
+    def _token_set(self) -> str:
+        return self.clock.entropy(8).hex()
+
+
+def _union(*lists: Sequence[str]) -> list[str]:
+    return list(dict.fromkeys(name for names in lists for name in names))
 
 
 def _same(row: Doc, held: Doc) -> bool:
-    """Whether the row still has the token set that was read; a grant that was deleted and made anew counts from 1 again."""
-    return bool(row.data["sealed"]["access"] == held.data["sealed"]["access"])
+    """Whether the row still has the token set that was read.
+
+    A grant that was deleted and made anew counts from 1 again; and rows of before rotations have no ``set``.
+    """
+    return all(row.data.get(name) == held.data.get(name) for name in ("set", "version", "created_at"))
 
 
 def _purpose(provider: str, ref: str, kind: str) -> str:

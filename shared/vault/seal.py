@@ -2,162 +2,100 @@
 
 ::
 
-    secret `vault-key`  --wraps-->  data key in keys/{uid}  --seals-->  text anywhere else
+    key-encryption key (`VAULT_KEY`)  --wraps-->  data keys in keys/{uid}  --seals-->  text anywhere else
+    a version of secret `vault-key`               one; two during a rotation
+    or of a key in Cloud KMS
 
 Deleting ``keys/{uid}`` makes everything sealed for that person unreadable (crypto-shredding). The associated data bind
-a sealed text to user, purpose and format, so that it cannot be moved to another document, and a wrapped key to its
-user. A sealed text names its data key; a key that was replaced since is noticed instead of used from a cache.
+a sealed text to user, purpose (for a grant: provider, document and field) and format, so that it cannot be moved to another
+document, and a wrapped key to its user. A sealed text names its data key; a key that was replaced since is noticed instead of
+used from a cache.
 
-A sealed text is ``v1.{data key id}.{base64url(nonce + ciphertext + tag)}``, a wrapped key the same with the id of the
-vault key. Nonces are random, 96 bits: good for far more texts than one person has tokens (NIST SP 800-38D, 8.3).
+A sealed text is ``v1.{data key id}.{base64url(nonce + ciphertext + tag)}``. Nonces are random, 96 bits: good for far more
+texts than one person has tokens (NIST SP 800-38D, 8.3).
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
-import hashlib
-import threading
-from collections import OrderedDict
-from dataclasses import dataclass, field
-
-import orjson
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from shared import refs
-from shared.errors import Busy, ConfigurationError, Conflict, NotFound, ReauthRequired, Unknown
-from shared.ports import Clock, Create, Secrets, Store
-from shared.vault.master import MasterKey
+from shared.errors import ConfigurationError
+from shared.ports import Clock, Secrets, Store
+from shared.vault.datakeys import DataKeys
+from shared.vault.master import SecretKey
+from shared.vault.texts import Unopenable, bound, compose, made_by, parse
+from shared.vault.wrapping import Wrapping
 
-FORMAT = "v1"
-KEY_BYTES = 32
 NONCE_BYTES = 12
-CACHED_KEYS = 1_000
-CACHED_SECONDS = 600.0
-ATTEMPTS = 5
-
-
-class Unopenable(ReauthRequired):
-    """What was stored for the grant cannot be opened; only connecting it again helps."""
-
-
-@dataclass(frozen=True, slots=True)
-class _DataKey:
-    id: str
-    key: bytes = field(repr=False)
-    read_at: float
 
 
 class Vault:
     """Seals and opens; safe to share between threads."""
 
-    def __init__(self, keys: Store, secrets: Secrets, clock: Clock, *, may_create: bool = True) -> None:
-        """``may_create`` allows a vault key to be made where there is none; in the cloud one is provided."""
-        self._keys = keys
+    def __init__(
+        self,
+        keys: Store,
+        secrets: Secrets,
+        clock: Clock,
+        *,
+        may_create: bool = True,
+        wrapping: Wrapping | None = None,
+    ) -> None:
+        """``may_create`` allows a vault key to be made where there is none; in the cloud one is provided.
+
+        ``wrapping`` is the key-encryption key, by default the secret ``vault-key``.
+        """
         self._clock = clock
-        self._master = MasterKey(keys, secrets, clock, may_create=may_create)
-        self._cache: OrderedDict[str, _DataKey] = OrderedDict()
-        self._lock = threading.Lock()
+        self.keys = DataKeys(keys, wrapping or SecretKey(keys, secrets, clock, may_create=may_create), clock)
 
-    def seal(self, uid: str, purpose: str, plaintext: bytes) -> str:
-        """Encrypt under the user's data key, which is made at first use.
+    def seal(self, uid: str, purpose: str, plaintext: bytes, *, begins: bool = True) -> str:
+        """Encrypt under the user's current data key; where there is none, and ``begins``, one is made.
 
-        Reads the key afresh: after an erasure a cached one would seal what nobody else can open. Raises ``Retry``;
-        ``ConfigurationError`` when the vault key is not the one that wrapped the stored data key.
+        Reads the key afresh: after an erasure a cached one would seal what nobody else can open, and during a rotation it
+        might be the one that goes. Raises ``Retry``; ``Unopenable`` where there is no key and none may be made;
+        ``ConfigurationError`` when the stored data key does not open.
         """
         try:
-            key = self._load(uid) or self._create(uid)
+            keys = self.keys.read(uid)
         except Unopenable as error:
             raise ConfigurationError("The vault key does not open the stored data keys.") from error
+        if keys is None:
+            if not begins:
+                raise Unopenable("There is no key to seal with any more.")
+            keys = self.keys.begin(uid)
         nonce = self._clock.entropy(NONCE_BYTES)
-        return _text(key.id, nonce + AESGCM(key.key).encrypt(nonce, plaintext, _bound("sealed", uid, purpose)))
+        sealed = AESGCM(keys.keys[keys.current]).encrypt(nonce, plaintext, bound("sealed", uid, purpose))
+        return compose(keys.current, nonce + sealed)
 
     def open(self, uid: str, purpose: str, sealed: str) -> bytes:
         """Decrypt what ``seal`` answered for the same user and purpose.
 
-        Raises ``ReauthRequired`` when it cannot be opened, for whatever reason; ``Retry``.
+        Raises ``ReauthRequired`` when it cannot be opened, ``ConfigurationError`` where that is no fault of the text but of
+        a vault key that is missing, ``Retry``.
         """
-        key_id, blob = _parsed(sealed)
-        key = self._cached(uid)
-        if key is None or key.id != key_id:
-            key = self._load(uid)
-        if key is None or key.id != key_id:
+        key_id, blob = parse(sealed)
+        keys = self.keys.cached(uid)
+        if keys is None or key_id not in keys.keys:
+            keys = self.keys.read(uid)
+        if keys is None or key_id not in keys.keys:
             raise Unopenable("The stored grant cannot be opened: its key is gone.")
         try:
-            return AESGCM(key.key).decrypt(blob[:NONCE_BYTES], blob[NONCE_BYTES:], _bound("sealed", uid, purpose))
+            return AESGCM(keys.keys[key_id]).decrypt(
+                blob[:NONCE_BYTES], blob[NONCE_BYTES:], bound("sealed", uid, purpose)
+            )
         except (InvalidTag, ValueError):
             raise Unopenable("The stored grant cannot be opened: it was altered or moved.") from None
 
-    def _cached(self, uid: str) -> _DataKey | None:
-        with self._lock:
-            key = self._cache.get(uid)
-            if key is None or self._clock.now() - key.read_at >= CACHED_SECONDS:
-                self._cache.pop(uid, None)
-                return None
-            self._cache.move_to_end(uid)
-            return key
+    def current(self, uid: str) -> str:
+        """What ``made_by`` says of texts that are sealed now, read afresh; '' where there is no key. Raises ``Retry``."""
+        stored = self.keys.stored(uid)
+        return "" if stored is None else made_by(compose(stored.data["id"], b""))
 
-    def _remember(self, uid: str, key: _DataKey) -> _DataKey:
-        with self._lock:
-            self._cache[uid] = key
-            self._cache.move_to_end(uid)
-            while len(self._cache) > CACHED_KEYS:
-                self._cache.popitem(last=False)
-        return key
+    def forget(self, uid: str) -> None:
+        """Delete the person's keys: from then on no instance seals for them where a key has to be there already.
 
-    def _load(self, uid: str) -> _DataKey | None:
-        ref = refs.data_key(uid)
-        stored = self._keys.get([ref]).get(ref)
-        if stored is None:
-            with self._lock:
-                self._cache.pop(uid, None)
-            return None
-        master_id, blob = _parsed(stored.data.get("wrapped"))
-        try:
-            master = self._master.read(master_id)
-        except NotFound:
-            raise Unopenable("The stored grant cannot be opened: the vault key is gone.") from None
-        try:
-            bound = _bound("wrapped", uid, stored.data.get("id"))
-            key = AESGCM(master.key).decrypt(blob[:NONCE_BYTES], blob[NONCE_BYTES:], bound)
-        except (InvalidTag, ValueError):
-            raise Unopenable("The stored grant cannot be opened: its key is wrapped under another one.") from None
-        return self._remember(uid, _DataKey(stored.data["id"], key, self._clock.now()))
-
-    def _create(self, uid: str) -> _DataKey:
-        master = self._master.read_or_create()
-        for _ in range(ATTEMPTS):
-            key, nonce = self._clock.entropy(KEY_BYTES), self._clock.entropy(NONCE_BYTES)
-            key_id = hashlib.sha256(key).hexdigest()[:16]
-            wrapped = nonce + AESGCM(master.key).encrypt(nonce, key, _bound("wrapped", uid, key_id))
-            now = self._clock.now()
-            document = {"id": key_id, "wrapped": _text(master.id, wrapped), "created_at": now, "rev": 1}
-            try:
-                self._keys.commit([Create(refs.data_key(uid), document)])
-            except (Conflict, Unknown):
-                # Another instance was first, or the answer was lost: the stored key is the one that counts.
-                if (stored := self._load(uid)) is not None:
-                    return stored
-                continue
-            return self._remember(uid, _DataKey(key_id, key, now))
-        raise Busy("The data key could not be written; try again.", retry_after=2)
-
-
-def _bound(kind: str, uid: str, purpose: object) -> bytes:
-    """The associated data; as JSON, so that no two lists of parts look alike."""
-    return orjson.dumps(["brainstem", FORMAT, kind, uid, purpose])
-
-
-def _text(key_id: str, blob: bytes) -> str:
-    return f"{FORMAT}.{key_id}.{base64.urlsafe_b64encode(blob).decode()}"
-
-
-def _parsed(text: object) -> tuple[str, bytes]:
-    try:
-        version, key_id, encoded = text.split(".") if isinstance(text, str) else ("", "", "")
-        if version == FORMAT:
-            return key_id, base64.b64decode(encoded, altchars=b"-_", validate=True)
-    except (ValueError, binascii.Error):
-        pass  # not of our making; said below like any other form that is not ours
-    raise Unopenable("The stored grant cannot be opened: it is not in a known format.")
+        An instance that has the keys in memory can open old texts for ``datakeys.CACHED_SECONDS`` more, this one cannot.
+        Raises ``Retry``; may be repeated.
+        """
+        self.keys.forget(uid)

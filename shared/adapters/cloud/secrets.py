@@ -33,6 +33,7 @@ CACHED = 32
 MAX_SECRET_BYTES = 65_536
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,255}")
+_VERSION = re.compile(r"[1-9][0-9]{0,8}")
 
 
 class CloudSecrets:
@@ -51,28 +52,33 @@ class CloudSecrets:
         self._clock = clock
         self._lifetime = lifetime
         self._timeout = timeout
-        self._cache: OrderedDict[str, tuple[bytes, float]] = OrderedDict()
+        self._cache: OrderedDict[tuple[str, str], tuple[bytes, float]] = OrderedDict()
         self._changes = 0
         self._lock = threading.Lock()
         self._transport: Any = reach(SecretManagerServiceGrpcTransport, channel)
         self._client = SecretManagerServiceClient(transport=self._transport)
 
-    def get(self, name: str) -> bytes:
-        """The newest version. Raises ``NotFound``, ``Retry``; ``ConfigurationError`` when that version is disabled;
-        ``ValueError`` for what cannot be a name.
+    def get(self, name: str, version: str | None = None) -> bytes:
+        """The newest version, or the one of an id, which shows as soon as it was added.
+
+        Raises ``NotFound``, ``Retry``; ``ConfigurationError`` when that version is disabled; ``ValueError`` for what cannot
+        be a name or a version.
         """
         _check(name)
+        if version is not None and not _VERSION.fullmatch(version):
+            raise ValueError("A version is a number from 1.")
+        which = (name, version or "latest")
         with self._lock:
-            value, since = self._cache.get(name, (b"", 0.0))
-            if name in self._cache and 0 <= self._clock.now() - since < self._lifetime:
+            value, since = self._cache.get(which, (b"", 0.0))
+            if which in self._cache and 0 <= self._clock.now() - since < self._lifetime:
                 return value
             changes = self._changes
         now = self._clock.now()
-        value = self._read(name)
+        value = self._read(*which)
         with self._lock:
             if changes == self._changes:
-                self._cache[name] = value, now
-                self._cache.move_to_end(name)
+                self._cache[which] = value, now
+                self._cache.move_to_end(which)
                 while len(self._cache) > CACHED:
                     self._cache.popitem(last=False)
         return value
@@ -99,7 +105,7 @@ class CloudSecrets:
         finally:
             with self._lock:
                 self._changes += 1
-                self._cache.pop(name, None)
+                self._cache.pop((name, "latest"), None)
 
     def close(self) -> None:
         """Let go of the connection, and of what is remembered."""
@@ -107,14 +113,14 @@ class CloudSecrets:
         with self._lock:
             self._cache.clear()
 
-    def _read(self, name: str) -> bytes:
-        request = AccessSecretVersionRequest(name=f"{self._project}/secrets/{name}/versions/latest")
+    def _read(self, name: str, version: str) -> bytes:
+        request = AccessSecretVersionRequest(name=f"{self._project}/secrets/{name}/versions/{version}")
         try:
             payload = self._client.access_secret_version(request=request, retry=None, timeout=self._timeout).payload
         except exceptions.NotFound:
             raise NotFound("There is no such secret.") from None
         except exceptions.FailedPrecondition as error:
-            raise ConfigurationError(f"The newest version of the secret {name} is disabled or destroyed.") from error
+            raise ConfigurationError(f"Version {version} of the secret {name} is disabled or destroyed.") from error
         except exceptions.GoogleAPICallError as error:
             raise postponed(f"The secret {name}", error) from error
         if payload.data_crc32c != crc32c(payload.data):

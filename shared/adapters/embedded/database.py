@@ -146,6 +146,8 @@ class _Connection:
             self.raw.execute("PRAGMA journal_mode = WAL").fetchone()
             self.raw.execute("PRAGMA journal_size_limit = 67108864")
             self.raw.execute("PRAGMA temp_store = MEMORY")
+            # What is deleted is overwritten: else an erased mailbox could be read out of free pages for years.
+            self.raw.execute("PRAGMA secure_delete = ON").fetchone()
         except BaseException:
             self.raw.close()
             raise

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import re
+import stat
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-from shared.errors import NotFound, Retry, StorageFull
+from shared.adapters.embedded.files import force, private, translated, write_new
+from shared.errors import ConfigurationError, NotFound
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,255}")
+_VERSION = re.compile(r"[1-9][0-9]{0,8}")
+_WHAT = "The folder of secrets"
 
 
 class EmbeddedSecrets:
@@ -20,33 +21,39 @@ class EmbeddedSecrets:
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self._folder = Path(folder)
-        with _translated():
-            _private(self._folder)
+        with translated(_WHAT):
+            private(self._folder)
 
-    def get(self, name: str) -> bytes:
-        """The newest version. Raises ``NotFound``, ``Retry``; ``ValueError`` for what cannot be a name."""
+    def get(self, name: str, version: str | None = None) -> bytes:
+        """The newest version, or the one of an id. Raises ``NotFound``, ``Retry``; ``ValueError`` for what cannot be a name.
+
+        What somebody else on this machine can read is no secret: ``ConfigurationError``.
+        """
         folder = self._of(name)
-        with _translated():
+        if version is not None and not _VERSION.fullmatch(version):
+            raise ValueError("A version is a number from 1.")
+        with translated(_WHAT):
             versions = _versions(folder)
-            if not versions:
+            wanted = versions[-1] if versions and version is None else int(version or 0)
+            if wanted not in versions:
                 raise NotFound("There is no such secret.")
-            return (folder / str(versions[-1])).read_bytes()
+            return _read(folder / str(wanted), name)
 
     def add(self, name: str, value: bytes) -> str:
         """Add a version and answer its id; durable on return. Raises ``Retry``; ``ValueError``."""
         folder = self._of(name)
         if not value:
             raise ValueError("A secret is not empty.")
-        with _translated():
-            _private(folder)
+        with translated(_WHAT):
+            private(folder)
             draft = folder / f"draft-{os.getpid()}-{threading.get_ident()}"
             try:
-                _write(draft, value)
+                write_new(draft, value)
                 version = _publish(draft, folder)
             finally:
                 draft.unlink(missing_ok=True)
             for changed in (folder, self._folder):
-                _force(changed)
+                force(changed)
         return str(version)
 
     def _of(self, name: str) -> Path:
@@ -61,6 +68,14 @@ def _versions(folder: Path) -> list[int]:
     return sorted(int(entry.name) for entry in folder.iterdir() if entry.name.isdecimal())
 
 
+def _read(path: Path, name: str) -> bytes:
+    with open(path, "rb") as file:
+        for mode, place in ((os.fstat(file.fileno()).st_mode, "file"), (path.parent.stat().st_mode, "folder")):
+            if stat.S_IMODE(mode) & 0o077:
+                raise ConfigurationError(f"The {place} of the secret {name} is open to others: chmod go-rwx it.")
+        return file.read()
+
+
 def _publish(draft: Path, folder: Path) -> int:
     """Give the draft the next number; a link fails where another writer took that number, so nobody overwrites."""
     while True:
@@ -70,34 +85,3 @@ def _publish(draft: Path, folder: Path) -> int:
         except FileExistsError:
             continue
         return version
-
-
-def _write(path: Path, value: bytes) -> None:
-    path.unlink(missing_ok=True)
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(value)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _force(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _private(folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    folder.chmod(0o700)
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise StorageFull from error
-        raise Retry("The folder of secrets cannot be used right now.") from error

@@ -40,6 +40,7 @@ class Where(StrEnum):
     STOP = "the end of a watch"
     TOKEN = "a token"  # noqa: S105 - not a password, a noun
     DISCOVERY = "the discovery document"
+    REVOCATION = "to revoke a grant"
 
 
 def precondition(failure: Failure) -> bool:
@@ -59,7 +60,7 @@ def unknown_label(failure: Failure) -> bool:
 
 def error_for(failure: Failure, where: Where) -> errors.BrainstemError:
     """Map any failure to the error that callers act on; ``NotFound`` only for a message."""
-    if where in (Where.TOKEN, Where.DISCOVERY):
+    if where in (Where.TOKEN, Where.DISCOVERY, Where.REVOCATION):
         return _token_error(failure, where)
     said = f"({failure.describe()})"
     if failure.status == 429 or (400 <= failure.status < 500 and failure.says(_LIMITS)):

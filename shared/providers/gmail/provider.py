@@ -165,9 +165,9 @@ class GmailProvider:
         """Stop the mailbox's watch; one that is gone is no error."""
         self._stop(access)
 
-    def refresh(self, refresh_token: str) -> Tokens:
+    def refresh(self, refresh_token: str, extra: Sequence[str] = ()) -> Tokens:
         """Trade a refresh token at Google's token endpoint; see ``TokenEndpoint.refresh``."""
-        return self._tokens.refresh(refresh_token)
+        return self._tokens.refresh(refresh_token, extra)
 
     def _history(self, access: Access, position: Position) -> HistoryPage:
         query: Query = {

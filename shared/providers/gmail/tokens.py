@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
@@ -16,6 +16,7 @@ from shared.providers.http.token_answers import FORM, access_token, lifetime, sa
 from shared.providers.http.transport import Transport, web_url
 
 _REDIRECT = {"redirecturimismatch"}
+_ENDED = {"invalidtoken", "invalidgrant"}
 
 
 class TokenEndpoint:
@@ -33,8 +34,10 @@ class TokenEndpoint:
         self._clock = clock
         self._document: Mapping[str, Any] | None = None
 
-    def refresh(self, refresh_token: str) -> Tokens:
+    def refresh(self, refresh_token: str, extra: Sequence[str] = ()) -> Tokens:  # noqa: ARG002 - as the others have it
         """Trade a refresh token; raise ``ReauthRequired`` only on the endpoint's own word that the grant is dead.
+
+        Google's access tokens are good for all that was granted, so there is no need to name scopes.
 
         What may pass (5xx, 429, no answer) or is our fault (client id, secret) must not make a person consent again
         (docs/gmail.md, 12).
@@ -71,6 +74,14 @@ class TokenEndpoint:
             scopes=tuple(scopes.split()) if isinstance(scopes, str) else None,
             id_token=id_token,
         )
+
+    def revoke(self, token: str) -> None:
+        """End the grant that a refresh or access token belongs to; one that has ended before is fine (docs/google.md)."""
+        url = self._discovered("revocation_endpoint", "revocation endpoint")
+        # What a success says is of no account (RFC 7009, 2.2), so it need not be JSON.
+        answer = self._transport.send(url, "POST", urlencode({"token": token}, errors="replace"), FORM)
+        if isinstance(answer, Failure) and not answer.says(_ENDED):
+            raise error_for(answer, Where.REVOCATION)
 
     def issuer(self) -> str:
         """The ``iss`` of Google's tokens."""

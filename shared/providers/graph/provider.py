@@ -155,9 +155,9 @@ class GraphProvider:
         """Delete the subscription; without an id all that lead to us."""
         self._subscriptions.close(access, channel.id)
 
-    def refresh(self, refresh_token: str) -> Tokens:
+    def refresh(self, refresh_token: str, extra: Sequence[str] = ()) -> Tokens:
         """Trade a refresh token at Microsoft's token endpoint; see ``TokenEndpoint.refresh``."""
-        return self._tokens.refresh(refresh_token)
+        return self._tokens.refresh(refresh_token, extra)
 
     def _first(self, folder: str) -> str:
         return self._api.url(

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
@@ -65,8 +65,10 @@ class TokenEndpoint:
         self._clock = clock
         self._document: Mapping[str, Any] | None = None
 
-    def refresh(self, refresh_token: str) -> Tokens:
+    def refresh(self, refresh_token: str, extra: Sequence[str] = ()) -> Tokens:
         """Trade a refresh token for an access token and the refresh token that takes its place (docs/graph.md, 13).
+
+        The access token is for what is asked for: the scopes of every mailbox, and ``extra``.
 
         Raises ``ReauthRequired`` only on the endpoint's own word that the grant is dead.
         """
@@ -75,7 +77,7 @@ class TokenEndpoint:
         # Our time is read first: a token that was long on its way expires early rather than late.
         asked_at = self._clock.now()
         answer = self._application(_Client(self._transport, self._endpoint())).acquire_token_by_refresh_token(
-            refresh_token, self._scopes
+            refresh_token, list(dict.fromkeys((*self._scopes, *extra)))
         )
         access = access_token(answer, "Microsoft")
         return Tokens(access, asked_at + lifetime(answer.get("expires_in")), said(answer, "refresh_token"))
@@ -103,6 +105,9 @@ class TokenEndpoint:
             scopes=None if scopes is None else tuple(scopes.split()),
             id_token=client.id_token,
         )
+
+    def revoke(self, token: str) -> None:
+        """Do nothing: Microsoft has no way for an application to end one grant (docs/microsoft.md)."""
 
     def issuer(self) -> str:
         """The ``issuer`` of the discovery document as it stands there: with ``{tenantid}`` where tenants have their own."""

@@ -68,6 +68,15 @@ def test_connecting_through_consent_ends_in_a_followed_mailbox(world: World) -> 
     assert READ in grant["scopes"]
 
 
+def test_a_consent_that_connects_is_on_the_trail_and_a_denied_one_is_not(world: World) -> None:
+    browser = world.browser()
+    browser.press(browser.press(browser.open(link(world)), "Continue to Google"), "Deny", account=ADDRESS)
+    assert world.api("GET", "/me/audit")["entries"] == []
+    walk(world, link(world))
+    [entry] = world.api("GET", "/me/audit")["entries"]
+    assert (entry["action"], entry["by"], entry["about"]) == ("connect", UID, {"provider": "google"})
+
+
 def test_the_person_returns_to_the_application(world: World) -> None:
     end = walk(world, link(world, return_to=f"{APP}?tab=mail", login_hint=ADDRESS))
     assert end.url == f"{APP}?tab=mail&status=connected"

@@ -82,6 +82,8 @@ def test_a_new_grant_is_one_document_without_a_token_in_clear(world: World) -> N
         "subject": "1234",
         "expires_at": world.clock.now() + 3600,
         "scopes": ["mail"],
+        "extra": [],
+        "set": row["set"],
         "status": "active",
         "version": 1,
         "refreshing_until": 0.0,
@@ -525,3 +527,27 @@ def test_a_reconnect_that_a_death_overtakes_does_not_keep_the_dead_refresh_token
     world.store.before_commit = die
     world.connect(3600, None, "access-new")
     assert (world.row["status"], world.row["sealed"]["refresh"]) == ("active", None)
+
+
+def test_scopes_of_later_consents_are_added_while_the_grant_is_alive(world: World) -> None:
+    world.connect()
+    world.grants.put(UID, ID, "google", "access-9", None, 3600, ("mail", "send"), ("send",))
+    world.grants.put(UID, ID, "google", "access-10", None, 3600, ("labels",), ("labels",))
+    assert (world.row["scopes"], world.row["extra"]) == (["mail", "send", "labels"], ["send", "labels"])
+    world.grants.revoked(UID, ID)
+    world.connect()
+    assert (world.row["scopes"], world.row["extra"]) == (["mail"], [])
+
+
+def test_what_was_granted_beyond_the_usual_is_named_at_each_refresh(world: World) -> None:
+    named: list[Any] = []
+
+    def refresh(token: str, *extra: Any) -> Tokens:
+        named.append(extra)
+        return Tokens("access-1", world.clock.now() + 3600, None)
+
+    world.connect(expires_in=0)
+    world.grants.access_token(UID, ID, refresh)
+    world.grants.put(UID, ID, "google", "access-9", "refresh-9", 0, ("mail", "send"), ("send",))
+    world.grants.lease(UID, ID, refresh)
+    assert named == [(), (["send"],)]

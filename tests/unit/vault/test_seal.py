@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from shared.errors import BrainstemError, ConfigurationError, ReauthRequired, Retry, Unknown
 from shared.ports import Create, Delete, Put
-from shared.vault import seal
+from shared.vault import datakeys
 from shared.vault.master import CLAIM, CLAIM_SECONDS, SECRET
 from shared.vault.seal import Vault
+from shared.vault.texts import KeyLost
 from tests.unit.fakes import FakeClock, FakeSecrets, FakeStore
 
 PURPOSE = "google users/ann/grants/google:1"
@@ -91,7 +92,7 @@ def test_after_the_key_is_deleted_nothing_opens_once_caches_are_cold(world: Worl
     world.keys.commit([Delete("keys/ann")])
     with pytest.raises(ReauthRequired, match="its key is gone"):
         world.instance().open("ann", PURPOSE, sealed)
-    world.clock.time += seal.CACHED_SECONDS
+    world.clock.time += datakeys.CACHED_SECONDS
     with pytest.raises(ReauthRequired, match="its key is gone"):
         world.vault.open("ann", PURPOSE, sealed)
 
@@ -113,15 +114,29 @@ def test_an_instance_with_an_outdated_key_reads_the_current_one(world: World) ->
     assert other.open("ann", PURPOSE, sealed) == b"y"
 
 
-def test_another_vault_key_opens_nothing_and_says_so(world: World) -> None:
+def test_a_vault_key_that_is_missing_is_the_operators_matter_and_no_persons(world: World) -> None:
     sealed = world.vault.seal("ann", PURPOSE, b"x")
-    world.secrets.add(SECRET, b"k" * 32)
+    lost = world.secrets.versions[SECRET]
+    world.secrets.versions[SECRET] = [b"k" * 32]
     fresh = world.instance()
-    with pytest.raises(ReauthRequired, match="vault key is gone"):
+    with pytest.raises(KeyLost, match="vault-key that is missing"):
         fresh.open("ann", PURPOSE, sealed)
-    with pytest.raises(ConfigurationError, match="vault key"):
+    with pytest.raises(KeyLost, match="vault-key that is missing"):
         fresh.seal("ann", PURPOSE, b"y")
     assert world.vault.open("ann", PURPOSE, sealed) == b"x"
+    world.secrets.versions[SECRET] = lost
+    assert fresh.open("ann", PURPOSE, sealed) == b"x"
+
+
+def test_a_vault_key_that_was_made_here_and_is_gone_is_not_made_again(world: World) -> None:
+    world.vault.seal("ann", PURPOSE, b"x")
+    kept = world.secrets.versions.pop(SECRET)
+    world.clock.time += CLAIM_SECONDS
+    with pytest.raises(KeyLost, match="Restore it"):
+        world.instance().seal("bob", PURPOSE, b"y")
+    assert SECRET not in world.secrets.versions
+    world.secrets.versions[SECRET] = kept
+    assert world.instance().seal("bob", PURPOSE, b"y")
 
 
 def test_a_vault_key_of_the_wrong_size_is_a_configuration_error(world: World) -> None:
@@ -191,7 +206,7 @@ def test_a_lost_answer_to_the_creation_of_a_data_key_is_settled_by_reading(world
 def test_data_keys_are_cached_for_ten_minutes(world: World) -> None:
     sealed = world.vault.seal("ann", PURPOSE, b"x")
     before = world.key_reads()
-    world.clock.time += seal.CACHED_SECONDS - 1
+    world.clock.time += datakeys.CACHED_SECONDS - 1
     world.vault.open("ann", PURPOSE, sealed)
     assert world.key_reads() == before
     world.clock.time += 1
@@ -200,7 +215,7 @@ def test_data_keys_are_cached_for_ten_minutes(world: World) -> None:
 
 
 def test_the_cache_is_bounded_and_forgets_the_least_used_first(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(seal, "CACHED_KEYS", 2)
+    monkeypatch.setattr(datakeys, "CACHED_KEYS", 2)
     sealed = {uid: world.vault.seal(uid, PURPOSE, b"x") for uid in ("ann", "bob")}
     world.vault.open("ann", PURPOSE, sealed["ann"])
     sealed["cyd"] = world.vault.seal("cyd", PURPOSE, b"x")
@@ -214,8 +229,15 @@ def test_the_cache_is_bounded_and_forgets_the_least_used_first(world: World, mon
 
 def test_keys_do_not_show_in_reprs(world: World) -> None:
     world.vault.seal("ann", PURPOSE, b"x")
-    shown = repr(world.vault._cache) + repr(world.vault._master._known)
-    assert "key=" not in shown
+    (master,) = world.secrets.versions[SECRET]
+    (data_key,) = world.vault.keys.read("ann").keys.values()  # type: ignore[union-attr]
+    shown = repr(world.vault) + repr(vars(world.vault.keys)) + repr(vars(world.vault.keys._wrapping))
+    assert "KeySet(current=" in shown
+    assert "_Version(id=" in shown
+    for key in (master, data_key):
+        assert not any(
+            form in shown for form in (repr(key), repr(key)[2:12], key.hex(), base64.b64encode(key).decode())
+        )
 
 
 def test_a_read_that_fails_under_the_claim_on_the_vault_key_keeps_nobody_waiting(world: World) -> None:
