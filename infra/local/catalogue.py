@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, fields
+import re
+from collections.abc import Container, Iterable
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,11 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 TRIGGERS = ("http", "topic", "queue", "schedule")
+LONGEST = 4
+"""Segments that a prefix may have."""
+
 _GRANTS = ("none", "seal", "open")
+_PREFIX = re.compile(rf"/|(?:/[a-z0-9_-]+){{1,{LONGEST}}}")
 
 
 class CatalogueError(ValueError):
@@ -36,6 +41,12 @@ class Function:
     secrets: tuple[str, ...]
     grants: str
     publishes: tuple[str, ...]
+    also: tuple[str, ...] = ()
+
+    @property
+    def prefixes(self) -> tuple[str, ...]:
+        """All paths below which the function is found."""
+        return (self.path, *self.also)
 
     def is_public(self, path: str) -> bool:
         """Whether anyone may call this path of the function."""
@@ -46,11 +57,23 @@ def load(path: Path = ROOT / "infra" / "functions.yaml") -> tuple[Function, ...]
     """Read the functions in the order of the file. Raises ``CatalogueError`` naming the entry that is wrong."""
     document = yaml.safe_load(path.read_text(encoding="utf-8"))
     functions = tuple(_function(name, entry) for name, entry in document["functions"].items())
-    for attribute in ("path", "identity"):
-        values = [getattr(function, attribute) for function in functions]
+    for attribute, values in (
+        ("path", [prefix for function in functions for prefix in function.prefixes]),
+        ("identity", [function.identity for function in functions]),
+    ):
         if len(values) != len(set(values)):
             raise CatalogueError(f"Two functions share the same {attribute}.")
     return functions
+
+
+def routed(prefixes: Container[str], path: str) -> str | None:
+    """The longest of the prefixes that holds a path, by whole segments; "/" holds every path. None where none does."""
+    segments = path.lstrip("/").split("/", LONGEST)[:LONGEST]
+    for count in range(len(segments), -1, -1):
+        prefix = "/" + "/".join(segments[:count])
+        if prefix in prefixes:
+            return prefix
+    return None
 
 
 def topics(functions: Iterable[Function]) -> list[str]:
@@ -60,9 +83,13 @@ def topics(functions: Iterable[Function]) -> list[str]:
 
 
 def _function(name: str, entry: dict[str, Any]) -> Function:
-    wanted = {spec.name for spec in fields(Function)} - {"name"}
-    if set(entry) != wanted:
-        raise CatalogueError(f"{name}: these fields are missing or unknown: {sorted(set(entry) ^ wanted)}.")
+    known = {spec.name for spec in fields(Function)} - {"name"}
+    needed = known - {spec.name for spec in fields(Function) if spec.default is not MISSING}
+    if wrong := (set(entry) - known) | (needed - set(entry)):
+        raise CatalogueError(f"{name}: these fields are missing or unknown: {sorted(wrong)}.")
+    also = tuple(entry.get("also", ()))
+    if not all(_PREFIX.fullmatch(prefix) for prefix in (entry["path"], *also)):
+        raise CatalogueError(f"{name}: a path is / or up to {LONGEST} segments of a-z, 0-9, - and _.")
     trigger = entry["trigger"]
     if len(trigger) != 1 or next(iter(trigger)) not in TRIGGERS:
         raise CatalogueError(f"{name}: the trigger must be exactly one of {', '.join(TRIGGERS)}.")
@@ -84,4 +111,5 @@ def _function(name: str, entry: dict[str, Any]) -> Function:
         secrets=tuple(entry["secrets"]),
         grants=entry["grants"],
         publishes=tuple(entry["publishes"]),
+        also=also,
     )

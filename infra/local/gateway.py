@@ -1,4 +1,4 @@
-"""One port for everything: each function behind its first path segment, as the cloud's URL map routes them.
+"""One port for everything: each function behind what its paths begin with, the longest that fits (``infra/functions.yaml``).
 
 Paths reach the functions whole. What is not public needs the invoker's secret, as Cloud Run demands the identity of an
 invoker; the check comes before anything of the function runs. The Pub/Sub emulator knows no identities, so where it does the
@@ -20,7 +20,7 @@ from urllib.parse import parse_qs
 
 import functions_framework
 
-from infra.local.catalogue import Function
+from infra.local.catalogue import Function, routed
 from infra.local.web import WSGIApp
 from shared.errors import BrainstemError, Forbidden, NotFound, RateLimited, Unauthorized
 
@@ -42,7 +42,7 @@ class Gateway:
         mounts: Mapping[str, WSGIApp],
     ) -> None:
         """Without ``pubsub`` the bus is elsewhere and pushes from there: with the secret in the URL."""
-        self._rooms = {function.path.strip("/"): _Room(function) for function in functions}
+        self._rooms = {prefix: room for room in map(_Room, functions) for prefix in room.function.prefixes}
         self._secret = secret.encode()
         self._version = version
         self._pubsub = pubsub
@@ -60,9 +60,10 @@ class Gateway:
             if self._pubsub is not None and path.startswith("/v1/projects/"):
                 self._require_invoker(environ)
                 return self._pubsub(environ, start_response)
-            room = self._rooms.get(head) or self._rooms.get("")
-            if room is None:
+            prefix = routed(self._rooms, path)
+            if prefix is None:
                 raise NotFound()
+            room = self._rooms[prefix]
             if room.function.is_public(path):
                 return room.app(environ, start_response)
             if self._pubsub is None and room.function.trigger[0] == "topic":

@@ -10,17 +10,28 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import orjson
-from flask import Flask, Response, request
+from flask import Flask, Response
 
 from shared.errors import InvalidRequest
-from shared.http.app import create_app, json_answer
+from shared.http.app import content, create_app, json_answer
+from shared.http.invokers import require_invoker
+from shared.identity.keys import Fetch
 from shared.ports import Clock
 from shared.settings import Settings
 
 
-def create_trigger(settings: Settings, clock: Clock, actions: Mapping[str, Callable[[Any], dict[str, Any]]]) -> Flask:
-    """An app that hands the JSON body to the action of its path's last part, or to the action ``""``."""
+def create_trigger(
+    settings: Settings,
+    clock: Clock,
+    actions: Mapping[str, Callable[[Any], dict[str, Any]]],
+    fetch: Fetch | None = None,
+) -> Flask:
+    """An app that hands the JSON body to the action of its path's last part, or to the action ``""``.
+
+    ``fetch`` reads Google's keys where the settings have invokers checked here. Raises ``ConfigurationError``.
+    """
     app = create_app(settings, clock)
+    require_invoker(app, settings, clock, fetch)
 
     @app.post("/", defaults={"path": ""})
     @app.post("/<path:path>")
@@ -33,7 +44,7 @@ def create_trigger(settings: Settings, clock: Clock, actions: Mapping[str, Calla
 
 def json_body() -> Any:
     """The JSON of the request's body, None where it has none. Raises ``InvalidRequest``."""
-    raw = request.get_data()
+    raw = content()
     if not raw:
         return None
     try:

@@ -1,4 +1,4 @@
-"""The public keys that tokens are verified with: one from the settings, or the issuer's published set.
+"""The public keys that tokens are verified with: one from the settings, or an issuer's published set.
 
 Of a JWKS (RFC 7517) only asymmetric keys for signatures are taken; ``use`` and ``alg`` may be absent, as they often
 are, and a key that cannot be read is passed over. A key that names its ``alg`` verifies nothing else.
@@ -10,16 +10,20 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
+from urllib.parse import urlsplit
 
 import jwt
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-from shared.errors import BrainstemError, ConfigurationError, Retry
+from shared.errors import BrainstemError, ConfigurationError, ProviderUnavailable, Retry
 from shared.observability import logs
 from shared.ports import Clock
 from shared.settings import Settings
+
+Fetch: TypeAlias = Callable[[str], Any]
+"""Answers the JSON object at a URL, with a timeout of its own; raises ``BrainstemError``, ``OSError`` or ``ValueError``."""
 
 LIFESPAN = 300.0
 """Seconds after which a published set is read again, so that a withdrawn key stops working."""
@@ -52,17 +56,76 @@ class Keys(Protocol):
         """The key of this id. Raises ``errors.Retry`` when the keys cannot be read right now."""
 
 
-def keys_from(settings: Settings, clock: Clock) -> Keys:
-    """The keys that the settings name. Raises ``ConfigurationError``."""
+def keys_from(settings: Settings, clock: Clock, fetch: Fetch) -> Keys:
+    """The keys of the issuer ``JWT_ISSUER``. Raises ``ConfigurationError``."""
     if bool(settings.jwt_public_key) == bool(settings.jwt_jwks_url):
         raise ConfigurationError("Set either JWT_PUBLIC_KEY or JWT_JWKS_URL.")
     if settings.jwt_public_key:
         return PinnedKey.load(settings.jwt_public_key)
+    return published_at(settings.jwt_jwks_url, "JWT_JWKS_URL", clock, fetch)
+
+
+def published_at(url: str, setting: str, clock: Clock, fetch: Fetch) -> PublishedKeys:
+    """The set at a URL that a setting names. Raises ``ConfigurationError``."""
+    if not is_web_url(url):
+        raise ConfigurationError(f"{setting} must be an http or https URL.")
+    return PublishedKeys(lambda: fetch(url), clock)
+
+
+def discovered(issuer: str, url: str, clock: Clock, fetch: Fetch) -> PublishedKeys:
+    """The set that the discovery document of an issuer names (OpenID Connect Discovery, 4).
+
+    The document has to be of this very issuer, and may not lead from https to http. Where the set is, is asked anew only
+    once it could not be read there.
+    """
+    known: list[str] = []
+
+    def read() -> Any:
+        where = known.pop() if known else _named(issuer, url, fetch)
+        document = fetch(where)
+        known[:] = [where]
+        return document
+
+    return PublishedKeys(read, clock)
+
+
+def _named(issuer: str, url: str, fetch: Fetch) -> str:
+    document = fetch(url)
+    said = document.get("issuer") if isinstance(document, dict) else None
+    where = document.get("jwks_uri") if isinstance(document, dict) else None
+    if said != issuer or not isinstance(where, str) or not is_web_url(where):
+        raise ProviderUnavailable("The discovery document is not one of this issuer.")
+    if url.startswith("https:") and not where.startswith("https:"):
+        raise ProviderUnavailable("The discovery document leads from https to http.")
+    return where
+
+
+def is_web_url(url: str) -> bool:
+    """Whether this is an absolute http or https URL."""
     try:
-        client = jwt.PyJWKClient(settings.jwt_jwks_url, cache_jwk_set=False, timeout=TIMEOUT)
-    except jwt.PyJWKClientError:
-        raise ConfigurationError("JWT_JWKS_URL must be an http or https URL.") from None
-    return PublishedKeys(client.fetch_data, clock)
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname)
+    except ValueError:
+        return False
+
+
+def over_http(clock: Clock) -> Fetch:
+    """Fetches over HTTP: answers are bounded in time and bytes, redirects are not followed, nobody is told who asks."""
+    made: list[Any] = []
+
+    def fetch(url: str) -> Any:
+        # Below providers because they came first; loaded late, since a process may never need it.
+        from shared.providers.http.failure import Failure
+        from shared.providers.http.transport import Transport
+
+        if not made:
+            made.append(Transport(clock, TIMEOUT, None, "The issuer"))
+        answer = made[0].ask(url, "GET", None, {"accept": "application/json"})
+        if isinstance(answer, Failure):
+            raise ProviderUnavailable(f"The issuer did not serve its keys ({answer.describe()}).")
+        return answer
+
+    return fetch
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +158,7 @@ class PublishedKeys:
     """
 
     def __init__(self, fetch: Callable[[], Any], clock: Clock) -> None:
-        """Read nothing yet; ``fetch`` answers the JWKS, with a timeout of its own, or raises."""
+        """Read nothing yet; ``fetch`` answers the JWKS, with a timeout of its own, or raises as a ``Fetch`` does."""
         self._fetch = fetch
         self._clock = clock
         self._keys: Mapping[str, Key] = {}
@@ -129,7 +192,7 @@ class PublishedKeys:
         self._tried_at = self._clock.now()
         try:
             document = self._fetch()
-        except (BrainstemError, jwt.PyJWTError, OSError, ValueError) as error:
+        except (BrainstemError, OSError, ValueError) as error:
             _LOG.warning("jwks_unreadable", "The issuer's keys could not be read.", error=error)
             return
         published = document.get("keys") if isinstance(document, dict) else None

@@ -1,15 +1,16 @@
 """Tokens of other people's making (RFC 7519), access tokens and others, are checked here, and nowhere else.
 
 The algorithm comes from an allow-list that cannot hold ``none`` or a symmetric one, so a public key is never taken for
-a shared secret. ``iss``, ``aud`` and ``exp`` are required; ``typ``, ``jti`` and ``nbf`` are not.
-PyJWT checks form, signature, issuer and audience; it reads the real clock, so times are compared here with ours.
+a shared secret. ``iss`` and ``exp`` are required, ``aud`` wherever one is expected; ``typ``, ``jti`` and ``nbf`` are not.
+PyJWT and below it ``cryptography`` check signatures; form and claims are read here, since PyJWT takes longer over the
+form than over the signature, reads the real clock, and is needed for one exact set of claims.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
+import json
 import math
 import re
 from collections.abc import Sequence
@@ -19,8 +20,9 @@ from typing import Any
 import jwt
 import orjson
 
-from shared.errors import ConfigurationError, Unauthorized
-from shared.identity.keys import Keys, keys_from
+from shared.errors import Unauthorized
+from shared.identity.issuers import Issuer, named, role, trusted
+from shared.identity.keys import Fetch, Keys, over_http
 from shared.ports import Clock
 from shared.settings import Settings
 
@@ -29,11 +31,13 @@ LEEWAY = 30.0
 
 MAX_HEADER_CHARS = 8_192
 
-_ASYMMETRIC = frozenset(
-    f"{family}{bits}" for family in ("RS", "PS", "ES") for bits in ("256", "384", "512")
-) | {"EdDSA", "ES256K"}  # fmt: skip
-_PLAIN_UID = re.compile(r"(?!h_)[A-Za-z0-9_-]{1,64}\Z")
-_RESERVED_ID = re.compile(r"__.*__\Z")
+_SCHEMES = {
+    name: jwt.get_algorithm_by_name(name)
+    for name in (*(f"{family}{bits}" for family in ("RS", "PS", "ES") for bits in (256, 384, 512)), "EdDSA", "ES256K")
+}
+"""Every algorithm that can be accepted at all; all are asymmetric."""
+
+_FORM = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*")
 
 _MESSAGES = {
     "missing": "An access token is required: Authorization: Bearer ...",
@@ -50,97 +54,140 @@ _MESSAGES = {
 REASONS = frozenset(_MESSAGES)
 """What ``details.reason`` of an ``Unauthorized`` can be."""
 
-_JWT = jwt.PyJWT(
-    {
-        "require": ["exp", "iss", "aud"],
-        "verify_exp": False,
-        "verify_nbf": False,
-        "verify_iat": False,
-        "verify_sub": False,
-        "verify_jti": False,
-        "enforce_minimum_key_length": True,
-    }
-)
-
-# The first that fits; PyJWT's classes inherit from each other.
-_FAILURES: tuple[tuple[type[Exception], str], ...] = (
-    (jwt.InvalidSignatureError, "bad_signature"),
-    (jwt.InvalidAlgorithmError, "wrong_algorithm"),
-    (jwt.InvalidKeyError, "wrong_algorithm"),  # a key of another kind or curve than the algorithm asks for
-    (jwt.InvalidIssuerError, "wrong_issuer"),
-    (jwt.InvalidAudienceError, "wrong_audience"),
-)
-_MISSING = {"iss": "wrong_issuer", "aud": "wrong_audience"}
-
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who is calling: ``uid`` is safe in document paths; email and name are what the issuer says, if it does."""
+    """Who is calling: ``uid`` is safe in document paths; email and name are what the issuer says, if it does.
+
+    ``role`` is ``owner`` for everybody whom no issuer of ours, or one that is trusted with it, has given another;
+    ``issuer`` has signed the token; ``session`` is the id of a session of our own issuing.
+    """
 
     uid: str
     email: str | None = None
     name: str | None = None
+    role: str = "owner"
+    issuer: str = ""
+    session: str | None = None
 
 
 class TokenVerifier:
-    """Turns an Authorization header into a Principal."""
+    """Turns an Authorization header into a Principal, whoever of the trusted issuers has signed its token."""
 
-    def __init__(self, settings: Settings, clock: Clock) -> None:
-        """Read the issuer's settings. Raises ``ConfigurationError``."""
-        if not settings.jwt_issuer or not settings.jwt_audience:
-            raise ConfigurationError("JWT_ISSUER and JWT_AUDIENCE must be set.")
-        if not settings.jwt_algorithms or not _ASYMMETRIC.issuperset(settings.jwt_algorithms):
-            raise ConfigurationError("JWT_ALGORITHMS may only name asymmetric algorithms, such as RS256 or ES256.")
-        self._issuer = settings.jwt_issuer
-        self._audience = settings.jwt_audience
-        self._algorithms = list(settings.jwt_algorithms)
+    def __init__(self, settings: Settings, clock: Clock, fetch: Fetch | None = None, own: Keys | None = None) -> None:
+        """``fetch`` reads key sets, over HTTP unless it is given; ``own`` are the keys of our own issuer, where at hand.
+
+        Raises ``ConfigurationError``.
+        """
+        self._issuers = trusted(settings, clock, fetch or over_http(clock), own)
         self._clock = clock
-        self._keys: Keys = keys_from(settings, clock)
 
     def verify(self, authorization: str | None) -> Principal:
         """Check the header's token. Raises ``Unauthorized`` (``details.reason`` of ``REASONS``), ``Retry``."""
-        claims = verified_claims(
-            _bearer(authorization), self._keys, self._algorithms, [self._issuer], self._audience, self._clock.now()
-        )
-        subject = claims.get("sub")
-        if not isinstance(subject, str) or not subject:
-            raise _refusal("no_subject")
-        return Principal(uid_of(subject), _text(claims.get("email")), _text(claims.get("name")))
+        token = _parsed(bearer(authorization))
+        claimed = token.claims.get("iss")
+        # Nobody has vouched for this yet: it only says whose keys the token will have to stand up to.
+        issuer = self._issuers.get(claimed) if isinstance(claimed, str) else None
+        if issuer is None:
+            raise _refusal("wrong_issuer")
+        _verify(token, issuer.keys, issuer.algorithms, (issuer.name,), issuer.audiences, self._clock.now())
+        return _principal(issuer, token.claims)
 
 
 def verified_claims(
-    token: str, keys: Keys, algorithms: Sequence[str], issuers: Sequence[str], audience: str, now: float
+    token: str, keys: Keys, algorithms: Sequence[str], issuers: Sequence[str], audience: str | Sequence[str], now: float
 ) -> dict[str, Any]:
     """The claims of a JWT, once its signature, ``iss``, ``aud``, ``exp`` and, where given, ``nbf`` and ``iat`` are right.
 
-    ``algorithms`` may only name asymmetric ones. Raises ``Unauthorized`` (``details.reason`` of ``REASONS``), ``Retry``.
+    ``algorithms`` may only name asymmetric ones; without any ``audience`` there must be no ``aud``.
+    Raises ``Unauthorized`` (``details.reason`` of ``REASONS``), ``Retry``.
     """
-    header = _header(token)
-    algorithm, kid = header.get("alg"), header.get("kid")
-    if not isinstance(algorithm, str) or algorithm not in algorithms or algorithm not in _ASYMMETRIC:
-        raise _refusal("wrong_algorithm")
-    if kid is not None and not isinstance(kid, str):
+    parsed = _parsed(token)
+    audiences = (audience,) if isinstance(audience, str) else audience
+    _verify(parsed, keys, algorithms, issuers, audiences, now)
+    return parsed.claims
+
+
+@dataclass(frozen=True, slots=True)
+class _Token:
+    """A token as it is written; nothing of it is true yet."""
+
+    header: dict[str, Any]
+    claims: dict[str, Any]
+    signed: bytes
+    signature: bytes
+
+
+def _parsed(token: str) -> _Token:
+    if not _FORM.fullmatch(token):
         raise _refusal("malformed")
-    key = keys.find(kid)
+    signed, _, signature = token.rpartition(".")
+    header, _, claims = signed.partition(".")
+    try:
+        read = _Token(
+            orjson.loads(_decoded(header)), json.loads(_decoded(claims)), signed.encode(), _decoded(signature)
+        )
+    except (ValueError, binascii.Error, RecursionError):
+        raise _refusal("malformed") from None
+    kid = read.header.get("kid") if isinstance(read.header, dict) else ...
+    # What is critical has to be understood, and nothing of the kind is (RFC 7515, 4.1.11).
+    if not isinstance(read.claims, dict) or not (kid is None or isinstance(kid, str)) or "crit" in read.header:
+        raise _refusal("malformed")
+    return read
+
+
+def _verify(
+    token: _Token, keys: Keys, algorithms: Sequence[str], issuers: Sequence[str], audiences: Sequence[str], now: float
+) -> None:
+    algorithm = token.header.get("alg")
+    if not isinstance(algorithm, str) or algorithm not in algorithms or algorithm not in _SCHEMES:
+        raise _refusal("wrong_algorithm")
+    key = keys.find(token.header.get("kid"))
     if key is None:
         raise _refusal("unknown_key")
     if key.algorithm not in ("", algorithm):
         raise _refusal("wrong_algorithm")
-    claims = _claims(token, key.public, algorithm, issuers, audience)
-    _check_times(claims, now)
-    return claims
+    _check_signature(token, key.public, algorithm)
+    if token.claims.get("iss") not in issuers:
+        raise _refusal("wrong_issuer")
+    if not _is_for(audiences, token.claims):
+        raise _refusal("wrong_audience")
+    _check_times(token.claims, now)
 
 
-def _claims(token: str, key: Any, algorithm: str, issuers: Sequence[str], audience: str) -> dict[str, Any]:
+def _check_signature(token: _Token, public: Any, algorithm: str) -> None:
+    scheme = _SCHEMES[algorithm]
     try:
-        return _JWT.decode(token, key, [algorithm], audience=audience, issuer=issuers)
-    except jwt.MissingRequiredClaimError as error:
-        raise _refusal(_MISSING.get(error.claim, "malformed")) from None
-    except (jwt.PyJWTError, TypeError, ValueError) as error:
-        # The key comes from us, so a TypeError means one of another kind than the algorithm asks for.
-        fallback = "wrong_algorithm" if isinstance(error, TypeError) else "malformed"
-        reason = next((reason for kind, reason in _FAILURES if isinstance(error, kind)), fallback)
-        raise _refusal(reason) from None
+        key = scheme.prepare_key(public)
+        if scheme.check_key_length(key):
+            raise _refusal("wrong_algorithm")  # too short to be worth anything
+        good = scheme.verify(token.signed, key, token.signature)
+    except (jwt.PyJWTError, TypeError, ValueError, AttributeError):
+        # The key comes from us, so it is one of another kind or curve than the algorithm asks for.
+        raise _refusal("wrong_algorithm") from None
+    if not good:
+        raise _refusal("bad_signature")
+
+
+def _is_for(audiences: Sequence[str], claims: dict[str, Any]) -> bool:
+    """Whether a token says that it is for one of the audiences, or for none where none is expected."""
+    said = claims.get("aud")
+    if not audiences:
+        return "aud" not in claims
+    listed = said if isinstance(said, list) else [said]
+    return all(isinstance(one, str) for one in listed) and any(one in audiences for one in listed)
+
+
+def _principal(issuer: Issuer, claims: dict[str, Any]) -> Principal:
+    if issuer.parties and claims.get("azp") not in issuer.parties:
+        raise _refusal("wrong_audience")
+    uid = named(issuer, claims)
+    if uid is None:
+        raise _refusal("no_subject")
+    session = _text(claims.get("sid")) if issuer.has_sessions else None
+    return Principal(
+        uid, _text(claims.get("email")), _text(claims.get("name")), role(issuer, claims), issuer.name, session
+    )
 
 
 def _check_times(claims: dict[str, Any], now: float) -> None:
@@ -151,19 +198,12 @@ def _check_times(claims: dict[str, Any], now: float) -> None:
             raise _refusal("not_yet_valid")
 
 
-def uid_of(subject: str) -> str:
-    """The user id of a token's subject: itself where it is plain, else a digest that no plain subject can equal."""
-    if _PLAIN_UID.match(subject) and not _RESERVED_ID.match(subject):
-        return subject
-    digest = hashlib.sha256(subject.encode("utf-8", "surrogatepass")).digest()
-    return "h_" + base64.b32encode(digest).decode().rstrip("=").lower()
-
-
 def _refusal(reason: str) -> Unauthorized:
     return Unauthorized(_MESSAGES[reason], reason=reason)
 
 
-def _bearer(authorization: str | None) -> str:
+def bearer(authorization: str | None) -> str:
+    """The token of an Authorization header. Raises ``Unauthorized`` for none, and for one that is too long."""
     if not authorization:
         raise _refusal("missing")
     scheme, _, token = authorization.partition(" ")
@@ -175,20 +215,12 @@ def _bearer(authorization: str | None) -> str:
     return token
 
 
-def _header(token: str) -> dict[str, Any]:
-    """The unverified header; only used to choose a key and an algorithm from our own lists."""
-    segment = token.partition(".")[0]
-    try:
-        header = orjson.loads(base64.urlsafe_b64decode(segment + "=" * (-len(segment) % 4)))
-    except (ValueError, binascii.Error):
-        header = None
-    if not isinstance(header, dict):
-        raise _refusal("malformed")
-    return header
+def _decoded(segment: str) -> bytes:
+    return base64.urlsafe_b64decode(segment + "=" * (-len(segment) % 4))
 
 
 def _time(claims: dict[str, Any], name: str) -> float | int:
-    value = claims[name]
+    value = claims.get(name)
     if type(value) is int or (type(value) is float and math.isfinite(value)):
         return value
     raise _refusal("malformed")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.local.catalogue import ROOT, CatalogueError, Function, load
+from infra.local.catalogue import ROOT, CatalogueError, Function, load, routed
 
 FUNCTIONS = {function.name: function for function in load()}
 
@@ -22,14 +22,18 @@ def test_the_entry_point_is_in_the_source(function: Function) -> None:
     assert function.entry_point in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
 
 
-def test_only_sync_opens_grants() -> None:
-    assert [name for name, function in FUNCTIONS.items() if function.grants == "open"] == ["sync"]
+def test_only_what_reads_mail_hands_out_tokens_or_ends_an_account_opens_grants() -> None:
+    assert {name for name, function in FUNCTIONS.items() if function.grants == "open"} == {"sync", "oauth", "privacy"}
+
+
+def test_the_keys_that_sign_are_read_by_one_function_alone() -> None:
+    assert [name for name, function in FUNCTIONS.items() if "signing-keys" in function.secrets] == ["auth"]
 
 
 @pytest.mark.parametrize("secret", ["google-client-secret", "microsoft-client-secret"])
 def test_a_clients_secret_goes_only_to_those_who_ask_the_token_endpoint(secret: str) -> None:
     holders = {name for name, function in FUNCTIONS.items() if secret in function.secrets}
-    assert holders == {"oauth", "sync"}
+    assert holders == {"oauth", "sync", "privacy"}
 
 
 def test_the_vault_key_goes_only_to_those_who_seal_or_open() -> None:
@@ -40,9 +44,19 @@ def test_the_vault_key_goes_only_to_those_who_seal_or_open() -> None:
 def test_only_what_people_their_browsers_and_microsoft_call_is_public() -> None:
     assert {name: function.public for name, function in FUNCTIONS.items() if function.public} == {
         "api": ("/*",),
-        "oauth": ("/oauth/*",),
+        "auth": ("/api/auth/*", "/api/v1/auth/*"),
+        "oauth": ("/oauth/*", "/api/auth/accounts", "/api/auth/accounts/*"),
         "graph_push": ("/graph_push", "/graph_push/lifecycle"),
     }
+
+
+@pytest.mark.parametrize("function", FUNCTIONS.values(), ids=lambda function: function.name)
+def test_what_is_public_is_routed_to_the_function(function: Function) -> None:
+    prefixes = {prefix: other.name for other in FUNCTIONS.values() for prefix in other.prefixes}
+    for rule in function.public:
+        prefix = routed(prefixes, rule.replace("*", "x"))
+        assert prefix is not None
+        assert prefixes[prefix] == function.name
 
 
 def test_only_what_must_answer_at_once_is_kept_running() -> None:
@@ -63,6 +77,10 @@ def test_public_paths_match_exactly_or_by_their_beginning() -> None:
     ("change", "reason"),
     [
         (("path: /sync", "path: /tick"), "the same path"),
+        (("path: /sync", "path: /x\n    also: [/tick]"), "the same path"),
+        (("path: /sync", "path: /sync/"), "a path is"),
+        (("path: /sync", "path: /a/b/c/d/e"), "a path is"),
+        (("path: /sync", "path: /sync\n    too: [/x]"), "missing or unknown"),
         (("identity: brainstem-sync", "identity: brainstem-tick"), "the same identity"),
         (("{queue: sync}", "{queue: sync, topic: gmail}"), "exactly one"),
         (("{queue: sync}", "{cron: daily}"), "exactly one"),

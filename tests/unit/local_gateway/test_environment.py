@@ -8,6 +8,7 @@ import pytest
 
 from infra.local.environment import REAL, dotenv, local_environment, real_environment
 from infra.local.options import providers_of
+from infra.local.tokens import ISSUER
 from shared.oauth.client import is_configured
 from shared.settings import Settings
 
@@ -25,6 +26,13 @@ def test_with_both_simulators_both_mailboxes_can_be_connected_and_both_notify(tm
     assert settings.microsoft_login_url == f"{HOME}/microsoft/"
     assert settings.microsoft_redirect_uri == f"{HOME}/oauth/microsoft/callback"
     assert settings.graph_notification_url == f"{HOME}/graph_push"
+
+
+def test_people_can_sign_in_here_beside_the_development_token(tmp_path: Path) -> None:
+    assert _local(tmp_path).auth_issuer == HOME
+    real = Settings.from_env({**local_environment(tmp_path, "", ""), **real_environment(tmp_path, 9000, {})})
+    assert real.auth_issuer == "http://localhost:9000"
+    assert real.jwt_issuer == ISSUER
 
 
 def test_without_its_simulator_no_outlook_can_be_connected(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The gateway routes by the first path segment, lets only invokers in where it should, and answers in the envelope."""
+"""The gateway routes by the longest beginning of a path, lets only invokers in where it should, and answers in the envelope."""
 
 from __future__ import annotations
 
@@ -40,13 +40,16 @@ def {name}(request):
 """
 
 
-def _function(folder: Path, name: str, path: str, public: tuple[str, ...] = (), source: str = _SOURCE) -> Function:
+def _function(
+    folder: Path, name: str, path: str, public: tuple[str, ...] = (), source: str = _SOURCE, also: tuple[str, ...] = ()
+) -> Function:
     file = folder / name / "main.py"
     file.parent.mkdir()
     file.write_text(source.format(name=name))
     return Function(
         name=name, source=file, entry_point=name, trigger=("http", "true"), path=path, public=public, identity=name,
         concurrency=1, timeout_seconds=60, memory="512Mi", min_instances=0, secrets=(), grants="none", publishes=(),
+        also=also,
     )  # fmt: skip
 
 
@@ -68,6 +71,26 @@ def client(tmp_path: Path) -> Client:
 @pytest.mark.parametrize("path", ["/", "/health", "/events", "/mail/status", "/synchronise", "/v1/other"])
 def test_what_no_other_function_takes_goes_to_the_api_with_its_whole_path(client: Client, path: str) -> None:
     assert client.get(path).json == {"function": "api", "path": path}
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("/api/auth/session", "auth"), ("/api/auth", "auth"), ("/api/v1/auth/refresh", "auth"),
+        ("/api/auth/accounts", "oauth"), ("/api/auth/accounts/google/token", "oauth"), ("/oauth/google", "oauth"),
+        ("/api/auth/accountsx", "auth"), ("/api/authx", "api"), ("/api/v1/other", "api"), ("/api", "api"),
+        ("/api//auth/accounts", "api"),
+    ],
+)  # fmt: skip
+def test_of_several_beginnings_that_fit_the_longest_takes_the_path(tmp_path: Path, path: str, name: str) -> None:
+    functions = [
+        _function(tmp_path, "api", "/", ("*",)),
+        _function(tmp_path, "auth", "/api/auth", ("*",), also=("/api/v1/auth",)),
+        _function(tmp_path, "oauth", "/oauth", ("*",), also=("/api/auth/accounts",)),
+    ]
+    answer = Client(Gateway(functions, SECRET, "1", _echo, {})).get(path)
+    assert answer.json is not None
+    assert answer.json["function"] == name
 
 
 @pytest.mark.parametrize("path", ["/sync", "/sync/step"])
@@ -166,7 +189,7 @@ def test_a_function_takes_no_more_requests_at_once_than_it_declares(tmp_path: Pa
         assert leave.wait(5)
         return _echo(environ, start_response)
 
-    gateway._rooms["slow"].app = slow
+    gateway._rooms["/slow"].app = slow
     answers: list[TestResponse] = []
     first = threading.Thread(target=lambda: answers.append(Client(gateway).post("/slow", headers=INVOKER)))
     first.start()

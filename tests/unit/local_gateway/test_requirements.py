@@ -27,15 +27,13 @@ def _normal(name: str) -> str:
 
 
 def _pins(path: Path) -> dict[str, tuple[Requirement, str]]:
-    """Each pinned requirement and the group it stands in: direct, by way of, or not imported yet."""
+    """Each pinned requirement and the group it stands in: direct or by way of."""
     pins, group = {}, "direct"
     for line in path.read_text(encoding="utf-8").splitlines():
         if not line.strip():
             group = "direct"
         elif line.startswith("# by way of"):
             group = "by way of"
-        elif line.startswith("# Not imported yet"):
-            group = "later"
         elif not line.startswith(("#", "-r ")):
             requirement = Requirement(line)
             assert _normal(requirement.name) not in pins, line
