@@ -1,6 +1,7 @@
 """What holds for every test: sockets only over loopback and only where a test needs them, and no verdict on speed.
 
-The run owns the emulators that its tests start, and names at its end every test that was skipped.
+Nothing that is secret may be logged (``tests/canaries.py``). The run owns the emulators that its tests start, and names at its
+end every test that was skipped.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import pytest_socket
 from hypothesis import settings
 
 from infra.local import emulators
+from tests import canaries
 
 settings.register_profile("steady", deadline=None)
 settings.load_profile("steady")
@@ -23,6 +25,7 @@ _RUN = pytest.StashKey[Path | None]()
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[_RUN] = emulators.own_run()
+    canaries.watch(config)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -45,8 +48,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Iterat
 
 @pytest.fixture(autouse=True)
 def _no_sockets(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Only ``tests/pipeline`` and tests on emulators talk over loopback; everything else is in one process."""
-    if request.path.is_relative_to(_TESTS / "pipeline") or request.node.get_closest_marker("emulators"):
+    """Only ``tests/pipeline`` and tests that are marked talk over loopback; everything else is in one process."""
+    marked = any(request.node.get_closest_marker(name) for name in ("emulators", "loopback"))
+    if marked or request.path.is_relative_to(_TESTS / "pipeline"):
         pytest_socket.socket_allow_hosts(["127.0.0.1", "localhost", "::1"], allow_unix_socket=True)
     else:
         pytest_socket.disable_socket(allow_unix_socket=True)

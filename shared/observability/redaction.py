@@ -38,6 +38,10 @@ _SHAPES = re.compile(
     r"|\b(?:Bearer|Basic)\s+[^\s\"',;]+"
     r"|\bya29\.[\w.-]+"  # Google's access tokens
     r"|\b1//[\w-]{8,}"  # Google's refresh tokens
+    r"|\bEw[\w+/=-]{40,}"  # access tokens of Microsoft's personal accounts
+    r"|\bM\.C[0-9A-Z]+_[\w.!*$-]{8,}"  # their refresh tokens
+    r"|\b[01]\.A[\w-]{20,}"  # refresh tokens of Microsoft's work and school accounts
+    r"|\bu_[a-z2-7]{26}\.[a-z2-7]{26}\.[0-9]+\.[\w-]+"  # our own
     r"|-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"
     r"|\b(?:access_token|refresh_token|id_token|client_secret|code|state)=[^\s&\"']+",
     re.IGNORECASE | re.DOTALL,

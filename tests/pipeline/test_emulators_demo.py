@@ -28,7 +28,7 @@ def _demo(*arguments: str, own: bool = False) -> dict[str, Any]:
     """Run a small demo on the emulators of the tests, or on its own."""
     environ = {name: value for name, value in os.environ.items() if name != RUN_FOLDER or not own}
     done = subprocess.run(
-        [sys.executable, "-m", "infra.local.demo", "--json", "--backend", "emulators", *arguments],
+        [sys.executable, "-m", "tests.pipeline.watched_demo", "--json", "--backend", "emulators", *arguments],
         cwd=ROOT, env=environ, capture_output=True, text=True, timeout=280, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-6000:] + done.stdout[-2000:]

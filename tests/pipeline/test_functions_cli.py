@@ -85,12 +85,16 @@ def call_of(function: Function) -> tuple[str, str]:
     return ("GET", "/health" if function.name == "api" else "/nowhere") if function.public else ("POST", function.path)
 
 
-EXPECTED = {"api": 200, "oauth": 404, "sync": 400, "gmail_push": 400, "graph_push": 404, "tick": 200, "senders": 400}
+EXPECTED = {
+    "api": 200, "auth": 404, "oauth": 404, "sync": 400, "gmail_push": 400, "graph_push": 404, "tick": 200, "senders": 400,
+    "privacy": 404,
+}  # fmt: skip
 
 
 @each_function
 def test_a_function_answers_from_a_clean_checkout(function: Function, checkout: Path, tmp_path: Path) -> None:
     issuer = {"JWT_ISSUER": "https://issuer.test", "JWT_PUBLIC_KEY": str(public_key(tmp_path))}
+    issuer["AUTH_ISSUER"] = "https://own.test"
     with served(function, checkout, tmp_path, DATA_DIR=str(tmp_path / "data"), **issuer) as url:
         status, body = ask(url, *call_of(function), tmp_path / "log")
     assert status == EXPECTED[function.name], body
@@ -106,7 +110,7 @@ def test_a_function_without_a_project_says_so(function: Function, checkout: Path
     assert sentence in (tmp_path / "log").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("name", ["api", "oauth"])
+@pytest.mark.parametrize("name", ["api", "auth", "oauth"])
 def test_a_function_without_settings_says_what_it_lacks(name: str, checkout: Path, tmp_path: Path) -> None:
     [function] = [function for function in FUNCTIONS if function.name == name]
     with served(function, checkout, tmp_path, DATA_DIR=str(tmp_path / "data")) as url:

@@ -24,7 +24,7 @@ Until tomorrow, %d.
 
 def _demo(*arguments: str) -> dict[str, Any]:
     done = subprocess.run(
-        [sys.executable, "-m", "infra.local.demo", "--json", *arguments],
+        [sys.executable, "-m", "tests.pipeline.watched_demo", "--json", *arguments],
         cwd=ROOT, capture_output=True, text=True, timeout=280, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-6000:] + done.stdout[-2000:]
