@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from shared import queries, refs
 from shared.errors import Busy, Conflict, ConsentRequired, NotFound, Unknown
 from shared.events import types
+from shared.identity.users import refuse_erasing
 from shared.mail import overview
 from shared.mail.apply import anew, apply, finish
 from shared.mail.context import Context, Loaded, load
@@ -101,6 +103,28 @@ class Accounts:
         state = self._raise_epoch(loaded, _erasing, done=lambda state: state.erasing)
         enqueue_once(self.ctx.tasks, state, "erase", "first")
 
+    def leave(self, uid: str) -> bool:
+        """Have all mailboxes of a user erased, each by its own chain; False once none is left. Raises ``Retry``."""
+        docs = self.ctx.store.query(queries.mailboxes_of(uid))
+        for doc in docs:
+            if not doc.data.get("erasing"):
+                with suppress(NotFound):  # gone meanwhile
+                    self.erase(uid, doc.data["id"])
+        return bool(docs)
+
+    def shared_grants(self, uid: str) -> tuple[str, ...]:
+        """The grants of accounts that mailboxes of other users follow too: to revoke one ends the others."""
+        states = [read_state(doc) for doc in self.ctx.store.query(queries.mailboxes_of(uid))]
+        routes = {state.id: refs.route(state.provider, state.address) for state in states if state.address is not None}
+        found = self.ctx.store.get(list(dict.fromkeys(routes.values()))) if routes else {}
+        return tuple(
+            grant_id
+            for state in states
+            if (route := found.get(routes.get(state.id, ""))) is not None
+            and any(refs.owner(name) != uid for name in route.data["mailboxes"])
+            for grant_id in _grants_of(state)
+        )
+
     def status(self, uid: str) -> dict[str, Any]:
         """How the user's mailboxes are."""
         return overview.status(self.ctx, uid)
@@ -146,6 +170,7 @@ class Accounts:
             user = self.ctx.store.get([refs.user(uid)]).get(refs.user(uid))
             if user is None:
                 raise NotFound("There is no such user.")
+            refuse_erasing(user.data)
             # Read after the user, whose version the commit expects: of two that connect one account, one creates.
             same = [found for found in self._mailboxes(uid, provider) if found.state.grant_id == grant_id]
             if same:

@@ -18,7 +18,17 @@ from dataclasses import replace
 
 from shared import queries, refs
 from shared.cas import ATTEMPTS
-from shared.errors import Busy, Conflict, ProviderError, ProviderRefused, ProviderUnavailable, StoreError, Unknown
+from shared.errors import (
+    Busy,
+    ConfigurationError,
+    Conflict,
+    ProviderError,
+    ProviderRefused,
+    ProviderUnavailable,
+    ReauthRequired,
+    StoreError,
+    Unknown,
+)
 from shared.mail.connect import unrouted
 from shared.mail.context import Account, Context, Loaded, amend_mailbox, load, with_rev
 from shared.mail.doorbell import digest
@@ -92,12 +102,11 @@ def stop(ctx: Context, loaded: Loaded) -> None:
     state = loaded.state
     # One that was opened and never written down ends within its lifetime after the time at which it was due.
     channel = state.channel or ChannelState("", (state.due_channel or 0.0) + LIFETIME, 0.0)
-    account = Account(ctx, state)
     for id_ in dict.fromkeys((channel.replaces or channel.id, channel.id)):
         try:
-            _close(ctx, account, state, Channel(id_, channel.expires_at))
-        except ProviderError as error:
-            if error.retry and ctx.clock.now() < channel.expires_at:
+            _close(ctx, Account(ctx, state), state, Channel(id_, channel.expires_at))
+        except (ProviderError, ConfigurationError) as error:
+            if not isinstance(error, ReauthRequired) and ctx.clock.now() < channel.expires_at:
                 raise
     amend_mailbox(ctx, state.id, lambda current: _stopped(current, channel.id, ctx.clock.now()), loaded)
 

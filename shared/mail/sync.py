@@ -38,6 +38,7 @@ from shared.errors import (
     TooLarge,
 )
 from shared.events import types
+from shared.identity.trail import Trail
 from shared.mail import audit, backfill, channel, connect, erase, gaps, live, resync
 from shared.mail.apply import apply, finish
 from shared.mail.context import Context, Loaded, amend_mailbox, load
@@ -175,7 +176,8 @@ def _reauth(ctx: Context, loaded: Loaded, dead: ReauthRequired) -> bool:
         return troubled(silent, "grant", dead.message)
 
     notice = Notice(types.REAUTH_REQUIRED, {"address": loaded.state.address})
-    work = Work("notice", at, advance=ended, notices=(notice,))
+    entry = Trail(ctx.store, ctx.clock).entry(loaded.state.uid, "reauth", by="provider", mailbox=loaded.state.id)
+    work = Work("notice", at, advance=ended, notices=(notice,), writes=(entry,))
     applied = apply(ctx, loaded, work, lambda current: current.status == "reauth_required")
     if applied is None:
         return False

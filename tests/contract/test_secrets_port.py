@@ -69,3 +69,24 @@ def test_racing_writers_each_get_a_version_of_their_own(world: World) -> None:
     for thread in threads:
         thread.join()
     assert len(set(versions)) == 20
+
+
+def test_every_version_stays_readable_by_its_id(world: World) -> None:
+    versions = {world.secrets.add("name", value): value for value in (b"one", b"two", b"three")}
+    assert list(versions) == ["1", "2", "3"]
+    assert {version: world.secrets.get("name", version) for version in versions} == versions
+    assert world.secrets.get("name") == b"three"
+
+
+def test_a_version_that_there_is_not_is_not_found(world: World) -> None:
+    world.secrets.add("name", b"one")
+    for name, version in (("name", "2"), ("name", "999999999"), ("unknown", "1")):
+        with pytest.raises(NotFound):
+            world.secrets.get(name, version)
+
+
+@pytest.mark.parametrize("version", ["", "0", "01", "-1", "latest", "1/x", "../1", "1\n", "１", "9999999999"])
+def test_what_is_no_version_is_refused(world: World, version: str) -> None:
+    world.secrets.add("name", b"one")
+    with pytest.raises(ValueError, match="version"):
+        world.secrets.get("name", version)

@@ -152,6 +152,27 @@ def test_a_disabled_version_is_not_a_missing_one(ours: CloudSecrets, service: Se
         ours.get("vault-key")
 
 
+def test_versions_are_remembered_apart_from_the_newest(
+    ours: CloudSecrets, theirs: CloudSecrets, service: Service
+) -> None:
+    ours.add("name", b"one")
+    assert ours.get("name") == b"one"
+    theirs.add("name", b"two")
+    assert (ours.get("name"), ours.get("name", "2"), ours.get("name", "1")) == (b"one", b"two", b"one")
+    before = service.accessed
+    assert (ours.get("name", "2"), ours.get("name", "1")) == (b"two", b"one")
+    assert service.accessed == before
+
+
+def test_a_disabled_version_of_an_id_is_not_a_missing_one(ours: CloudSecrets, service: Service) -> None:
+    version = ours.add("name", b"one")
+    ours.add("name", b"two")
+    service.disable_secret_version(DisableSecretVersionRequest(name=f"projects/p-1/secrets/name/versions/{version}"))
+    with pytest.raises(ConfigurationError, match="Version 1 of the secret name is disabled"):
+        ours.get("name", version)
+    assert ours.get("name") == b"two"
+
+
 def test_a_secret_is_not_empty_and_has_a_limit(ours: CloudSecrets) -> None:
     with pytest.raises(ValueError, match="empty"):
         ours.add("name", b"")

@@ -11,7 +11,7 @@ import pytest
 
 from shared.adapters.embedded import secrets as adapter
 from shared.adapters.embedded.secrets import EmbeddedSecrets
-from shared.errors import NotFound, Retry, StorageFull
+from shared.errors import ConfigurationError, NotFound, Retry, StorageFull
 
 
 def test_only_the_owner_may_look(tmp_path: Path) -> None:
@@ -26,9 +26,25 @@ def test_a_folder_that_others_could_read_is_closed(tmp_path: Path) -> None:
     assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o700
 
 
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o666])
+def test_a_secret_that_others_can_read_is_not_used(tmp_path: Path, mode: int) -> None:
+    secrets = EmbeddedSecrets(tmp_path)
+    secrets.add("vault-key", b"value")
+    path = tmp_path / "vault-key" / "1"
+    path.chmod(mode)
+    with pytest.raises(ConfigurationError, match="file of the secret vault-key is open to others"):
+        secrets.get("vault-key")
+    path.chmod(0o600)
+    path.parent.chmod(0o755)
+    with pytest.raises(ConfigurationError, match="folder of the secret vault-key is open to others"):
+        secrets.get("vault-key", "1")
+    path.parent.chmod(0o700)
+    assert secrets.get("vault-key") == b"value"
+
+
 def test_a_draft_that_a_crash_left_is_no_version(tmp_path: Path) -> None:
     secrets = EmbeddedSecrets(tmp_path)
-    (tmp_path / "name").mkdir()
+    (tmp_path / "name").mkdir(mode=0o700)
     (tmp_path / "name" / "draft-1-1").write_bytes(b"half")
     with pytest.raises(NotFound):
         secrets.get("name")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jwt
@@ -10,9 +11,12 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from shared.errors import ConsentRequired, InvalidRequest, NotFound
+from shared.errors import ConsentRequired, Forbidden, InvalidRequest, NotFound
 from shared.http.api import ApiDeps, Listed, create_api
 from shared.identity.tokens import TokenVerifier
+from shared.ports import Data, Enqueued
+from shared.privacy.deletion import Deletion
+from shared.privacy.tombstones import TombstoneKey, Tombstones
 from shared.settings import Settings
 from shared.vault.grants import Grants
 from shared.vault.seal import Vault
@@ -94,18 +98,61 @@ class FakeSenders:
         return self.answer
 
 
+class FakeTasks:
+    """Keeps what is enqueued."""
+
+    def __init__(self) -> None:
+        self.enqueued: list[tuple[str, str, Data, str | None]] = []
+
+    def enqueue(
+        self, queue: str, path: str, body: Data, name: str | None = None, not_before: float | None = None
+    ) -> Enqueued:
+        self.enqueued.append((queue, path, body, name))
+        return Enqueued.CREATED
+
+
+class FakeExports:
+    """One finished export of Ann's; records what it is asked."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[Any, ...]] = []
+
+    def start(self, uid: str) -> Data:
+        self.calls.append(("start", uid))
+        return {"export_id": "e1", "status": "running", "progress": 0.0}
+
+    def page(self, uid: str, after: str | None, limit: int) -> Listed:
+        self.calls.append(("page", uid, after, limit))
+        return [{"export_id": "e1"}], "e1"
+
+    def show(self, uid: str, export_id: str) -> Data:
+        self.calls.append(("show", uid, export_id))
+        return {"export_id": export_id, "status": "done", "link": "/me/exports/e1/archive?signature=s"}
+
+    def open(self, uid: str, export_id: str, expires: str, signature: str) -> tuple[str, Iterator[bytes]]:
+        if signature != "right":
+            raise Forbidden("The link is not one that was given out.")
+        self.calls.append(("open", uid, export_id, expires))
+        return "brainstem.ndjson.gz", iter([b"one", b"two"])
+
+
 class FakeConsents:
     """Makes links that say what they are for."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[Any, ...]] = []
 
-    def check(self, return_to: str | None) -> None:
+    def check(self, return_to: str | None, scopes: Sequence[str]) -> None:
         if return_to is not None and not return_to.startswith("https://app.example/"):
             raise InvalidRequest("return_to is not one of the pages.", field="return_to")
+        if not set(scopes) <= {"send"}:
+            raise InvalidRequest("scopes may not be asked for.", field="scopes")
 
-    def connect(self, uid: str, return_to: str | None, login_hint: str | None) -> str:
-        self.calls.append((uid, return_to, login_hint))
+    def lacks(self, uid: str, login_hint: str | None, scopes: Sequence[str]) -> bool:
+        return bool(scopes)
+
+    def connect(self, uid: str, return_to: str | None, login_hint: str | None, scopes: Sequence[str]) -> str:
+        self.calls.append((uid, return_to, login_hint, tuple(scopes)))
         return CONSENT_URL
 
 
@@ -117,8 +164,10 @@ class ApiWorld:
         self.clock, self.store, self.keys = FakeClock(), FakeStore(), FakeStore()
         self.grants = Grants(self.store, Vault(self.keys, FakeSecrets(), self.clock), self.clock)
         self.accounts, self.events, self.senders = FakeAccounts(self.grants), FakeEvents(), FakeSenders()
-        self.consents = FakeConsents()
+        self.consents, self.exports = FakeConsents(), FakeExports()
         self.verifier = TokenVerifier(self.settings, self.clock)
+        self.tasks = FakeTasks()
+        self.tombstones = Tombstones(self.store, TombstoneKey(FakeSecrets(), self.clock, may_create=True))
         self.app = create_api(
             ApiDeps(
                 self.settings,
@@ -129,6 +178,9 @@ class ApiWorld:
                 self.accounts,
                 self.events,
                 self.senders,
+                self.tombstones,
+                Deletion(self.store, self.tasks, self.clock, self.tombstones),
+                self.exports,
                 {"google": lambda: self.consents} if consents else {},
             )
         )

@@ -31,13 +31,16 @@ def test_health_is_public_and_says_the_version(api: ApiWorld) -> None:
     assert (response.status_code, response.get_json()) == (200, {"status": "ok", "version": "1.2.3"})
 
 
-def test_every_route_but_health_asks_for_a_token(api: ApiWorld) -> None:
+def test_every_route_asks_for_a_token_or_for_the_signature_of_a_link(api: ApiWorld) -> None:
     asked = 0
     for rule in api.app.url_map.iter_rules():
         for method in rule.methods or ():
             response = api.client.open(rule.rule, method=method)
             if rule.endpoint == "health":
                 assert response.status_code == 200
+                continue
+            if rule.endpoint == "archive":
+                assert response.status_code == (200 if method == "OPTIONS" else 403)
                 continue
             asked += 1
             assert response.status_code == 401
@@ -77,13 +80,22 @@ def test_connecting_without_a_usable_grant_asks_for_consent(api: ApiWorld) -> No
     )
     assert (response.status_code, code_of(response)) == (409, "consent_required")
     assert response.get_json()["error"]["details"] == {"provider": "google", "consent_url": CONSENT_URL}
-    assert api.consents.calls == [("ann", "https://app.example/x", "a@b")]
+    assert api.consents.calls == [("ann", "https://app.example/x", "a@b", ())]
 
 
 def test_connecting_with_a_usable_grant_asks_nobody(api: ApiWorld) -> None:
     api.post("/mail/connect", TOKENS)
     assert api.post("/mail/connect", {"provider": "google", "return_to": "https://app.example/x"}).status_code == 200
     assert api.consents.calls == []
+
+
+def test_connecting_with_a_usable_grant_that_lacks_something_asks_for_it_and_starts_nothing(api: ApiWorld) -> None:
+    api.post("/mail/connect", TOKENS)
+    before = list(api.accounts.calls)
+    response = api.post("/mail/connect", {"provider": "google", "scopes": ["send"]})
+    assert (response.status_code, code_of(response)) == (409, "consent_required")
+    assert api.consents.calls == [("ann", None, None, ("send",))]
+    assert api.accounts.calls == before
 
 
 def test_where_consent_is_not_set_up_the_answer_says_what_to_set() -> None:
@@ -105,6 +117,8 @@ def test_where_consent_is_not_set_up_the_answer_says_what_to_set() -> None:
         ({"return_to": ""}, "return_to"),
         ({"return_to": 7}, "return_to"),
         ({"login_hint": "canary" * 60}, "login_hint"),
+        ({"scopes": ["canary"]}, "scopes"),
+        ({"scopes": ["send", "canary"]}, "scopes"),
         ({"login_hint": "a\r\nSet-Cookie: canary"}, "login_hint"),
     ],
 )
