@@ -12,6 +12,7 @@ BIN := $(VENV)/bin
 PORT ?= 8080
 DATA ?=
 MBOX ?=
+FILE ?=
 BACKEND ?= embedded
 PROVIDER ?=
 MAILS ?=
@@ -19,6 +20,7 @@ MAILBOXES ?=
 PROCESSES ?=
 CHANGES ?= 100
 KILLS ?= 0
+NOW ?=
 REFUSE ?= 0
 FAULTS ?=
 QUOTA ?=
@@ -30,6 +32,8 @@ CRASHES ?=
 JSON ?=
 T ?=
 JOBS ?= 2
+NEW ?=
+DAYS ?= 365
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYTHONPATH := $(CURDIR)
@@ -79,7 +83,25 @@ soak: $(VENV)/.tests ## Hours of 200 mailboxes under every fault, then a verdict
 		$(if $(MAILBOXES),--mailboxes "$(MAILBOXES)") $(if $(PROCESSES),--processes "$(PROCESSES)") \
 		$(if $(filter-out 0,$(JSON)),--json)
 
+.PHONY: import-archive
+import-archive: $(VENV)/.runtime ## An export as the beginning of a data folder of your own (FILE=archive.ndjson.gz DATA=.data/mine)
+	@exec $(BIN)/python -m infra.local.import_archive "$(FILE)" --data "$(or $(DATA),.data/run)"
+
 ##@ Keep house
+
+.PHONY: rotate-keys
+rotate-keys: $(VENV)/.runtime ## A new key for our own access tokens (DATA=.data/run, or BACKEND=cloud; NOW=1 if the old one was stolen)
+	@BACKEND="$(BACKEND)" $(BIN)/python -m infra.rotate_keys --data "$(or $(DATA),.data/run)" \
+		$(if $(filter-out 0,$(NOW)),--now)
+
+.PHONY: rewrap
+rewrap: $(VENV)/.runtime ## Wrap all data keys under the newest vault key (NEW=1 adds one first; DATA=.data/run, or BACKEND=cloud)
+	@BACKEND="$(BACKEND)" $(BIN)/python -m infra.vault --data "$(or $(DATA),.data/run)" rewrap \
+		$(if $(filter-out 0,$(NEW)),--new)
+
+.PHONY: rotate-data-keys
+rotate-data-keys: $(VENV)/.runtime ## New data keys for people whose key is old (DAYS=365; DATA=.data/run, or BACKEND=cloud)
+	@BACKEND="$(BACKEND)" $(BIN)/python -m infra.vault --data "$(or $(DATA),.data/run)" rotate --days "$(DAYS)"
 
 .PHONY: clean
 clean: ## Remove the environment and all caches; what is in .data stays
@@ -90,7 +112,7 @@ clean: ## Remove the environment and all caches; what is in .data stays
 help: ## Show this
 	@awk 'BEGIN {FS = ":.*## "} \
 		/^##@ / {printf "\n\033[1m%s\033[0m\n", substr($$0, 5)} \
-		/^[a-z-]+:.*## / {printf "  make %-6s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+		/^[a-z-]+:.*## / {printf "  make %-16s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 
 $(VENV)/.python:

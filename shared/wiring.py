@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, cached_property, partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -19,30 +20,35 @@ from flask import Flask, Request
 from werkzeug.wrappers import Response
 
 from shared.conversion import convertible
-from shared.errors import Busy, ConfigurationError, InvalidRequest
+from shared.errors import Busy, ConfigurationError, InvalidRequest, NotFound
 from shared.events.app import AppStream
 from shared.events.consume import Harness
 from shared.events.push import pushed
 from shared.events.senders import NAME, SenderCounts, Senders
 from shared.events.streams import UserStreams
 from shared.http import errors
-from shared.http.app import as_function
+from shared.http.app import as_function, secured
 from shared.http.triggers import create_trigger
 from shared.mail.context import Context
 from shared.mail.schedule import Schedule
 from shared.observability import logs
 from shared.ports import Store
-from shared.providers.base import PROVIDERS, MailProvider
-from shared.sets import CloudPorts, Ports, embedded, emulators
+from shared.providers.base import PROVIDERS, MailProvider, Tokens
+from shared.sets import CloudPorts, Ports, embedded, emulators, key_in_kms
 from shared.settings import Settings
+from shared.vault.choice import chosen
 from shared.vault.grants import Grants
 from shared.vault.seal import Vault
 
 if TYPE_CHECKING:
     from shared.http.oauth import OAuthParts
+    from shared.identity.allowance import Allowances
     from shared.mail.accounts import Accounts
     from shared.oauth.links import Links
     from shared.oauth.provider import Endpoints
+    from shared.privacy.export import Exports
+    from shared.privacy.restore import Restored
+    from shared.privacy.tombstones import Tombstones
     from shared.providers.http.wire import HttpFactory
 
 Handler = Callable[[Request], Response]
@@ -72,6 +78,7 @@ class Brainstem:
         self.ports, self.clock = ports, ports.clock
         self._google_http, self._microsoft_http = google_http, microsoft_http
         self._oauth: dict[str, OAuthParts] = {}
+        self._refreshing: dict[str, Callable[[str], Tokens]] = {}
 
     @cached_property
     def store(self) -> Store:
@@ -84,6 +91,7 @@ class Brainstem:
         from shared.http.api import ApiDeps, create_api
         from shared.identity.tokens import TokenVerifier
         from shared.oauth.client import is_configured
+        from shared.privacy.deletion import Deletion
 
         deps = ApiDeps(
             settings=self.settings,
@@ -94,19 +102,62 @@ class Brainstem:
             accounts=self.accounts,
             events=UserStreams(AppStream(self.store, self.ports.bus, self.clock)),
             senders=SenderCounts(self.store),
+            tombstones=self._tombstones,
+            deletion=Deletion(self.store, self.ports.tasks, self.clock, self._tombstones),
+            exports=self._exports,
             consents={name: partial(self._links, name) for name in PROVIDERS if is_configured(self.settings, name)},
         )
-        return as_function(create_api(deps))
+        return self._opened(create_api(deps))
+
+    @cached_property
+    def auth(self) -> Handler:
+        """Our own sign-in."""
+        from shared.http.auth_api import AuthDeps, create_auth
+        from shared.identity.accounts import Accounts
+        from shared.identity.attempts import Attempts
+        from shared.identity.issuing import Issuing
+        from shared.identity.passwords import Passwords
+        from shared.identity.sessions import Sessions
+        from shared.identity.signing import Signing
+        from shared.identity.tokens import TokenVerifier
+        from shared.identity.trail import Trail
+
+        settings, store, clock = self.settings, self.store, self.clock
+        if not settings.auth_issuer:
+            raise ConfigurationError("AUTH_ISSUER must be set for people to sign in here.")
+        signing = Signing(self.ports.secrets, clock, may_create=settings.backend != "cloud")
+        trail = Trail(store, clock)
+        sessions = Sessions(store, clock, trail)
+        deps = AuthDeps(
+            settings,
+            clock,
+            store,
+            verifier=TokenVerifier(settings, clock, own=signing),
+            accounts=Accounts(store, clock, Passwords(clock), Attempts(store, clock), sessions, trail),
+            sessions=sessions,
+            issuing=Issuing(signing, clock, settings.auth_issuer, settings.jwt_audience),
+        )
+        return self._opened(create_auth(deps))
 
     @cached_property
     def oauth(self) -> Handler:
         """The consent flow."""
         from shared.http.oauth import OAuthDeps, create_oauth
         from shared.identity.tokens import TokenVerifier
+        from shared.identity.trail import Trail
+        from shared.mail.provider_accounts import ProviderAccounts
 
         verifier = TokenVerifier(self.settings, self.clock)
-        deps = OAuthDeps(self.settings, self.clock, self.store, verifier, self._oauth_parts)
-        return as_function(create_oauth(deps))
+        accounts = ProviderAccounts(
+            self.store,
+            self._grants,
+            Trail(self.store, self.clock),
+            self._tombstones,
+            self._refresh,
+            self.settings.account_tokens,
+        )
+        deps = OAuthDeps(self.settings, self.clock, self.store, verifier, self._tombstones, self._oauth_parts, accounts)
+        return self._opened(create_oauth(deps))
 
     @cached_property
     def sync(self) -> Handler:
@@ -124,6 +175,38 @@ class Brainstem:
             return {"done": True}
 
         return self._trigger({"": take})
+
+    @cached_property
+    def privacy(self) -> Handler:
+        """One step of a deletion or an export."""
+        from shared.privacy.erasure import Erasure
+        from shared.privacy.tasks import parse, parse_export
+        from shared.privacy.writing import Writing
+
+        store, clock = self.store, self.clock
+        erasure = Erasure(
+            store,
+            self.ports.tasks,
+            clock,
+            self._tombstones,
+            self.accounts,
+            self._grants,
+            AppStream(store, self.ports.bus, clock),
+            revoke={"google": lambda token: self._google_endpoints().revoke(token)},
+            forget=(self._exports.forget,),
+            consumers=CONSUMERS,
+        )
+
+        def delete(body: Any) -> dict[str, Any]:
+            erasure.step(parse(body))
+            return {"done": True}
+
+        def export(body: Any) -> dict[str, Any]:
+            task = parse_export(body)
+            Writing(store, self.ports.tasks, clock, self.ports.blobs, self.settings.export_days).step(task)
+            return {"done": True}
+
+        return self._trigger({"delete": delete, "export": export, "": _nowhere})
 
     @cached_property
     def gmail_push(self) -> Handler:
@@ -145,14 +228,26 @@ class Brainstem:
     @cached_property
     def tick(self) -> Handler:
         """What is due."""
+        from shared.identity import allowance, sweeping
         from shared.mail.tick import tick
         from shared.oauth.tickets import sweep
+        from shared.privacy import deletion, writing
+        from shared.privacy.retention import Retention
 
-        ctx = self._context({})
+        ctx, retention = self._context({}), Retention.of(self.settings)
 
         def take(_: Any) -> dict[str, Any]:
             ticked = dataclasses.asdict(tick(ctx, ctx.schedule))
-            return {**ticked, "consents": sweep(self.store, self.clock.now())}
+            now = self.clock.now()
+            swept = {
+                "consents": sweep(self.store, now),
+                "deletions": deletion.rescue(self.store, self.ports.tasks, now),
+                "expired": retention.sweep(self.store, now),
+                "exports": writing.rescue(self.store, self.ports.tasks, now),
+                "limits": allowance.sweep(self.store, now, self.settings.tick_seconds),
+                "sign_ins": sweeping.sweep(self.store, now, self.settings.tick_seconds),
+            }
+            return {**ticked, **swept}
 
         return self._trigger({"": take})
 
@@ -184,6 +279,13 @@ class Brainstem:
 
         return Accounts(self._context({}))
 
+    def restore(self, archive: Path) -> Restored:
+        """Put an archive into the store. Raises ``InvalidRequest``, ``Retry``."""
+        from shared.mail.imported import imported
+        from shared.privacy.restore import restore
+
+        return restore(self.store, archive, imported, self._tombstones)
+
     def _links(self, provider: str) -> Links:
         """Where consents at a provider begin. Raises ``ConfigurationError``."""
         from shared.oauth.client import Client
@@ -214,11 +316,35 @@ class Brainstem:
         callback = Callback(flow, links, id_tokens, identities, self._grants, self.clock)
         return self._oauth.setdefault(provider, OAuthParts(client, links, callback, identities))
 
+    def _refresh(self, provider: str) -> Callable[[str], Tokens]:
+        """What refreshes grants of a provider, made once. Raises ``ConfigurationError``."""
+        if provider not in self._refreshing:
+            endpoints = self._microsoft_endpoints() if provider == "microsoft" else self._google_endpoints()
+            self._refreshing[provider] = endpoints.refresh
+        return self._refreshing[provider]
+
     @cached_property
     def _grants(self) -> Grants:
-        # Where functions may read secrets and not write them, whoever deploys has made the vault key.
-        vault = Vault(self.ports.keys, self.ports.secrets, self.clock, may_create=self.settings.backend != "cloud")
-        return Grants(self.store, vault, self.clock)
+        keys, secrets = self.ports.keys, self.ports.secrets
+        wrapping = chosen(self.settings, keys, secrets, self.clock, key_in_kms)
+        return Grants(self.store, Vault(keys, secrets, self.clock, wrapping=wrapping), self.clock)
+
+    @cached_property
+    def _exports(self) -> Exports:
+        from shared.privacy.export import Exports
+        from shared.privacy.links import ArchiveLinks
+
+        cloud = self.settings.backend == "cloud"
+        links = ArchiveLinks(self.ports.secrets, self.clock, may_create=not cloud)
+        blobs = None if cloud and not self.settings.blobs_url else lambda: self.ports.blobs
+        return Exports(self.store, self.ports.tasks, self.clock, links, blobs)
+
+    @cached_property
+    def _tombstones(self) -> Tombstones:
+        from shared.privacy.tombstones import TombstoneKey, Tombstones
+
+        may_create = self.settings.backend != "cloud"
+        return Tombstones(self.store, TombstoneKey(self.ports.secrets, self.clock, may_create=may_create))
 
     def _context(self, providers: Mapping[str, MailProvider]) -> Context:
         page = self.settings.page_size
@@ -269,6 +395,21 @@ class Brainstem:
     def _google_client_secret(self) -> str:
         return self.settings.google_client_secret or self.ports.secrets.get("google-client-secret").decode()
 
+    @cached_property
+    def _allowances(self) -> Allowances:
+        from shared.identity.allowance import Allowances
+
+        return Allowances(self.store, self.clock)
+
+    def _opened(self, app: Flask) -> Handler:
+        """A function that people and their applications call: within rates, and from the origins that are listed."""
+        from shared.http.cors import share_with
+        from shared.http.limits import limit_requests
+
+        share_with(app, self.settings.cors_origins)
+        limit_requests(app, self._allowances, self.settings, self.clock)
+        return as_function(app)
+
     def _trigger(self, actions: Mapping[str, Callable[[Any], dict[str, Any]]]) -> Handler:
         app: Flask = create_trigger(self.settings, self.clock, actions)
         return as_function(app)
@@ -305,7 +446,7 @@ def answer(function: str, request: Request) -> Response:
 
         clock, unset = SystemClock(), Settings()
         logs.configure(clock, unset.log_level)
-        return errors.answer(error, now=clock.now(), version=unset.version)
+        return secured(errors.answer(error, now=clock.now(), version=unset.version))
     return handle(request)
 
 
@@ -327,6 +468,10 @@ def from_env() -> Brainstem:
     ports = sets[settings.backend](settings)
     logs.configure(ports.clock, settings.log_level)
     return Brainstem(settings, ports)
+
+
+def _nowhere(_: Any) -> dict[str, Any]:
+    raise NotFound
 
 
 def _converted(body: Any, into: type[Any]) -> Any:

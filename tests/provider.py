@@ -168,7 +168,7 @@ class MemoryProvider:
         self._called("close_channel")
         self.channels = 0
 
-    def refresh(self, refresh_token: str) -> Tokens:
+    def refresh(self, refresh_token: str, extra: Sequence[str] = ()) -> Tokens:
         self._called("refresh")
         if self.dead:
             raise ReauthRequired

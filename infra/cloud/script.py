@@ -24,7 +24,7 @@ PARTS = ("project", "services", "triggers")
 DECIDED = frozenset(
     {
         "BACKEND", "DATA_DIR", "GOOGLE_CLOUD_PROJECT", "CLOUD_LOCATION", "FIRESTORE_EMULATOR_HOST", "PUBSUB_EMULATOR_HOST",
-        "TASKS_TARGET_URL", "GOOGLE_CLIENT_SECRET", "MICROSOFT_CLIENT_SECRET",
+        "TASKS_TARGET_URL", "GOOGLE_CLIENT_SECRET", "MICROSOFT_CLIENT_SECRET", "INVOKER_SECRET",
     }
 )  # fmt: skip
 """Settings that nobody chooses in the cloud; the clients' secrets go to Secret Manager."""
@@ -67,6 +67,22 @@ _SECRETS = """\
 versions=$(gcloud secrets versions list vault-key --limit=1 --format='value(name)')
 if [[ -z $versions ]]; then
   head -c 32 /dev/urandom | gcloud secrets versions add vault-key --data-file=- >/dev/null
+fi
+# So is the key of tombstones, for good: with another one, people who were deleted would no longer be known.
+versions=$(gcloud secrets versions list tombstone-key --limit=1 --format='value(name)')
+if [[ -z $versions ]]; then
+  head -c 32 /dev/urandom | gcloud secrets versions add tombstone-key --data-file=- >/dev/null
+fi
+# And that of links to archives: with another one, those that were given out lead nowhere.
+versions=$(gcloud secrets versions list link-key --limit=1 --format='value(name)')
+if [[ -z $versions ]]; then
+  head -c 32 /dev/urandom | gcloud secrets versions add link-key --data-file=- >/dev/null
+fi
+# The first key of our own access tokens; later ones come from make rotate-keys.
+versions=$(gcloud secrets versions list signing-keys --limit=1 --format='value(name)')
+if [[ -z $versions ]]; then
+  key=$(openssl genrsa 2048 2>/dev/null)
+  printf '%s\n' "$key" | gcloud secrets versions add signing-keys --data-file=- >/dev/null
 fi
 if [[ -n ${GOOGLE_CLIENT_SECRET:-} ]]; then
   printf %s "$GOOGLE_CLIENT_SECRET" | gcloud secrets versions add google-client-secret --data-file=- >/dev/null
@@ -139,6 +155,8 @@ def decided(functions: Sequence[Function], place: Place) -> dict[str, str]:
         if function.name == "oauth":
             for provider in ("google", "microsoft"):
                 settings[f"{provider.upper()}_REDIRECT_URI"] = f"{url(function, place)}/oauth/{provider}/callback"
+        if function.name == "auth":
+            settings["AUTH_ISSUER"] = url(function, place)
         if function.name == "graph_push":
             settings["GRAPH_NOTIFICATION_URL"] = f"{url(function, place)}{function.path}"
     return settings

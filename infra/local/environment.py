@@ -11,7 +11,7 @@ from dotenv import dotenv_values
 
 from infra.local.catalogue import ROOT
 from infra.local.emulators import Emulators
-from infra.local.tokens import ISSUER, public_key
+from infra.local.tokens import ISSUER, invoker_secret, public_key
 from shared.settings import Settings
 
 AUDIENCE = "brainstem"
@@ -28,6 +28,7 @@ def local_environment(folder: Path, home: str, google: str, microsoft: str = "")
     """
     return {
         **_own(folder),
+        "AUTH_ISSUER": home,
         "GMAIL_API_URL": f"{google}/",
         "GOOGLE_OIDC_DISCOVERY_URL": f"{google}/.well-known/openid-configuration",
         "GOOGLE_CLIENT_ID": "local",
@@ -60,6 +61,7 @@ def real_environment(folder: Path, port: int, chosen: Mapping[str, str]) -> dict
     simulated = dict.fromkeys(local_environment(folder, "", ""), "")
     home = f"http://localhost:{port}"
     redirects = {
+        "AUTH_ISSUER": home,
         "GOOGLE_REDIRECT_URI": f"{home}/oauth/google/callback",
         "MICROSOFT_REDIRECT_URI": f"{home}/oauth/microsoft/callback",
     }
@@ -99,4 +101,8 @@ def _own(folder: Path) -> dict[str, str]:
         "JWT_JWKS_URL": "",
         "JWT_PUBLIC_KEY": str(public_key(folder)),
         "JWT_ALGORITHMS": "RS256",
+        "TRUSTED_PROXIES": "0",
+        "INVOKER_SECRET": invoker_secret(folder),
+        "INVOKER_AUDIENCE": "",
+        "INVOKER_ACCOUNTS": "",
     }

@@ -6,9 +6,9 @@ token alone: a mailbox or stream of somebody else is answered like one that does
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol
 
 import orjson
 from flask import Flask, Response
@@ -17,17 +17,19 @@ from shared import refs
 from shared.errors import ConfigurationError, ConsentRequired, Hole, InvalidRequest, NotFound
 from shared.events.envelope import iso
 from shared.http import cursors, errors, fields
+from shared.http.admin import admin_routes
 from shared.http.app import create_app, json_answer
 from shared.http.auth import Verifier, caller, require_token
+from shared.http.exports import Exports, export_routes, trail_routes
+from shared.http.lists import Listed, page, position
+from shared.identity.trail import Trail
 from shared.identity.users import ensure_user
 from shared.oauth.client import needed
 from shared.ports import Clock, Store
+from shared.privacy.deletion import Deletion
+from shared.privacy.tombstones import Tombstones
 from shared.settings import Settings
 from shared.vault.grants import Grants
-
-Listed: TypeAlias = tuple[list[dict[str, Any]], str | None]
-"""A page of results and the position behind it, which the API turns into a cursor."""
-
 
 MAX_NAME = 200
 """Characters of a mailbox id or stream; none of ours is longer."""
@@ -68,10 +70,13 @@ class Events(Protocol):
 class Consents(Protocol):
     """Where a consent begins; ``oauth.links.Links`` knows."""
 
-    def check(self, return_to: str | None) -> None:
-        """Raise ``errors.InvalidRequest`` for a page that may not be returned to."""
+    def check(self, return_to: str | None, scopes: Sequence[str]) -> None:
+        """Raise ``errors.InvalidRequest`` for a page that may not be returned to, or scopes that may not be asked for."""
 
-    def connect(self, uid: str, return_to: str | None, login_hint: str | None) -> str:
+    def lacks(self, uid: str, login_hint: str | None, scopes: Sequence[str]) -> bool:
+        """Whether no grant of the mailbox has all these scopes."""
+
+    def connect(self, uid: str, return_to: str | None, login_hint: str | None, scopes: Sequence[str]) -> str:
         """The link to the page of a fresh consent."""
 
 
@@ -94,6 +99,9 @@ class ApiDeps:
     accounts: Accounts
     events: Events
     senders: Senders
+    tombstones: Tombstones
+    deletion: Deletion
+    exports: Exports
     consents: Mapping[str, Callable[[], Consents]]
     """Of each provider where consent is set up; made when first asked for, since it raises ``ConfigurationError``."""
 
@@ -101,7 +109,7 @@ class ApiDeps:
 def create_api(deps: ApiDeps) -> Flask:
     """The API as a Flask app."""
     app = create_app(deps.settings, deps.clock)
-    require_token(app, deps.verifier, public=frozenset({"health"}))
+    require_token(app, deps.verifier, public=frozenset({"health", "archive"}))
 
     @app.get("/health")
     def health() -> Response:
@@ -109,7 +117,7 @@ def create_api(deps: ApiDeps) -> Flask:
 
     @app.get("/me")
     def me() -> Response:
-        profile = ensure_user(deps.store, deps.clock, caller())
+        profile = ensure_user(deps.store, deps.clock, caller(), deps.tombstones)
         return json_answer(
             {
                 "user_id": profile["uid"],
@@ -119,8 +127,17 @@ def create_api(deps: ApiDeps) -> Flask:
             }
         )
 
+    @app.delete("/me")
+    def delete_me() -> Response:
+        principal = caller()
+        deps.deletion.begin(principal)
+        return json_answer({"message": "account deletion started", "user_id": principal.uid}, 202)
+
     _mail_routes(app, deps)
     _event_routes(app, deps)
+    trail_routes(app, Trail(deps.store, deps.clock))
+    export_routes(app, deps.exports, lambda who: ensure_user(deps.store, deps.clock, who, deps.tombstones))
+    admin_routes(app, deps.store, deps.clock, deps.accounts.status)
     return app
 
 
@@ -129,30 +146,34 @@ def _mail_routes(app: Flask, deps: ApiDeps) -> None:
     def connect() -> Response:
         wanted = fields.body(fields.Connect)
         provider, tokens = fields.provider(wanted.provider), fields.tokens(wanted)
-        hint = fields.login_hint(wanted.login_hint)
+        hint, scopes = fields.login_hint(wanted.login_hint), fields.scopes(wanted.scopes)
         consents = deps.consents.get(provider)
-        if wanted.return_to is not None:
+        if wanted.return_to is not None or scopes:
             if consents is None:
                 raise ConfigurationError(_set_up(provider))
-            consents().check(wanted.return_to)
+            consents().check(wanted.return_to, scopes)
         principal = caller()
-        ensure_user(deps.store, deps.clock, principal)
+        ensure_user(deps.store, deps.clock, principal, deps.tombstones)
         grant_id = None
         if tokens is not None:
             access, refresh, expires_in = tokens
             grant_id = deps.accounts.grant_id(principal.uid, provider)
             deps.grants.put(principal.uid, grant_id, provider, access, refresh, expires_in)
         try:
+            _demand(consents, principal.uid, provider, hint, scopes)
             deps.accounts.connect(principal.uid, provider, grant_id)
         except ConsentRequired as refusal:
             if consents is None:
                 raise ConsentRequired(f"{refusal.message} {_set_up(provider)}", provider=provider) from None
-            return _consent_required(deps, refusal, consents().connect(principal.uid, wanted.return_to, hint))
+            return _consent_required(deps, refusal, consents().connect(principal.uid, wanted.return_to, hint, scopes))
+        Trail(deps.store, deps.clock).add(principal.uid, "connect", provider=provider)
         return json_answer({"message": "mail sync started", "provider": provider, "user_id": principal.uid})
 
     @app.post("/mail/disconnect")
     def disconnect() -> Response:
-        deps.accounts.disconnect(caller().uid, fields.provider(fields.body(fields.Disconnect).provider))
+        uid, provider = caller().uid, fields.provider(fields.body(fields.Disconnect).provider)
+        deps.accounts.disconnect(uid, provider)
+        Trail(deps.store, deps.clock).add(uid, "disconnect", provider=provider)
         return json_answer({"message": "mail sync stopped"})
 
     @app.get("/mail/status")
@@ -164,19 +185,27 @@ def _mail_routes(app: Flask, deps: ApiDeps) -> None:
     def messages() -> Response:
         uid, mailbox = caller().uid, _mailbox()
         scope = f"messages\n{mailbox}"
-        return _page("messages", scope, deps.accounts.messages(uid, mailbox, _after(scope), fields.limit()))
+        return page("messages", scope, deps.accounts.messages(uid, mailbox, position(scope), fields.limit()))
 
     @app.get("/mail/gaps")
     def gaps() -> Response:
         uid, mailbox = caller().uid, _mailbox()
         scope = f"gaps\n{mailbox}"
-        return _page("gaps", scope, deps.accounts.gaps(uid, mailbox, _after(scope), fields.limit()))
+        return page("gaps", scope, deps.accounts.gaps(uid, mailbox, position(scope), fields.limit()))
 
     @app.get("/mail/senders")
     def senders() -> Response:
         uid = caller().uid
         scope = f"senders\n{uid}"
-        return _page("senders", scope, deps.senders.page(uid, _after(scope), fields.limit()))
+        return page("senders", scope, deps.senders.page(uid, position(scope), fields.limit()))
+
+
+def _demand(
+    consents: Callable[[], Consents] | None, uid: str, provider: str, hint: str | None, scopes: Sequence[str]
+) -> None:
+    """Raise ``ConsentRequired`` while no grant of the mailbox has all scopes."""
+    if consents is not None and scopes and consents().lacks(uid, hint, scopes):
+        raise ConsentRequired("The person has to grant more access to the mailbox first.", provider=provider)
 
 
 def _set_up(provider: str) -> str:
@@ -200,7 +229,7 @@ def _event_routes(app: Flask, deps: ApiDeps) -> None:
     def post_event() -> Response:
         kind, data = fields.event(fields.body(fields.Post))
         principal = caller()
-        ensure_user(deps.store, deps.clock, principal)
+        ensure_user(deps.store, deps.clock, principal, deps.tombstones)
         return json_answer(deps.events.post(principal.uid, kind, data), 201)
 
     @app.get("/events")
@@ -212,10 +241,10 @@ def _event_routes(app: Flask, deps: ApiDeps) -> None:
             _own(stream, "stream")
         scope = f"events\n{uid}\n{stream or ''}"
         try:
-            return _page("events", scope, deps.events.read(uid, kind, stream, _after(scope), fields.limit()))
+            return page("events", scope, deps.events.read(uid, kind, stream, position(scope), fields.limit()))
         except Hole as hole:
-            if (position := hole.details.pop("position", None)) is not None:
-                hole.details["after"] = cursors.encode(scope, position)
+            if (beginning := hole.details.pop("position", None)) is not None:
+                hole.details["after"] = cursors.encode(scope, beginning)
             raise
 
 
@@ -233,13 +262,3 @@ def _own(name: str, kind: str) -> str:
     if not is_stream or (kind == "mailbox" and name == refs.app_stream(uid)):
         raise NotFound(f"There is no such {kind}.")
     return name
-
-
-def _after(scope: str) -> str | None:
-    cursor = fields.parameter("after")
-    return None if cursor is None else cursors.decode(scope, cursor)
-
-
-def _page(name: str, scope: str, listed: Listed) -> Response:
-    results, position = listed
-    return json_answer({name: results, "next": None if position is None else cursors.encode(scope, position)})

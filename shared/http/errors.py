@@ -25,7 +25,9 @@ HTTP_CODES = {
     404: "not_found",
     405: "method_not_allowed",
     413: "too_large",
+    414: "too_large",
     415: "unsupported_media_type",
+    431: "too_large",
 }
 """Codes of the errors that the web framework finds; any other 4xx is an ``invalid_request``."""
 
@@ -34,7 +36,9 @@ _MESSAGES = {
     404: "There is no such thing.",
     405: "The method is not allowed here.",
     413: "The body is larger than its limit.",
+    414: "The URL is longer than its limit.",
     415: "The body must be JSON, sent as application/json.",
+    431: "The header fields are larger than their limit.",
 }
 _LOG = logs.named(__name__)
 

@@ -8,11 +8,12 @@ from typing import Any, TypeVar
 import msgspec
 import orjson
 from flask import request
-from werkzeug.exceptions import RequestEntityTooLarge, UnsupportedMediaType
+from werkzeug.exceptions import UnsupportedMediaType
 
 from shared.conversion import convertible
 from shared.errors import InvalidRequest, TooLarge
 from shared.events.types import RESERVED
+from shared.http.app import content
 from shared.providers.base import PROVIDERS
 
 MAX_TOKEN_BYTES = 8_192
@@ -22,6 +23,8 @@ MAX_DEPTH = 16
 MAX_TYPE_CHARS = 100
 MAX_PARAMETER_CHARS = 8_192
 MAX_HINT_CHARS = 320
+MAX_SCOPES = 20
+MAX_SCOPE_CHARS = 200
 DEFAULT_LIMIT, MAX_LIMIT = 100, 500
 
 _TYPE = re.compile(r"[a-z][a-z0-9_]*(?:\.[a-z][a-z0-9_]*)+\Z")
@@ -39,6 +42,7 @@ class Connect(msgspec.Struct, frozen=True):
     expires_in: int | None = None
     return_to: str | None = None
     login_hint: str | None = None
+    scopes: list[str] | None = None
 
 
 @convertible
@@ -47,6 +51,7 @@ class Start(msgspec.Struct, frozen=True):
 
     return_to: str | None = None
     login_hint: str | None = None
+    scopes: list[str] | None = None
 
 
 @convertible
@@ -55,6 +60,30 @@ class Proof(msgspec.Struct, frozen=True):
 
     code: str
     code_verifier: str
+
+
+@convertible
+class SignUp(msgspec.Struct, frozen=True):
+    """``POST /api/auth/sign-up/email``."""
+
+    email: str
+    password: str
+    name: str | None = None
+
+
+@convertible
+class SignIn(msgspec.Struct, frozen=True):
+    """``POST /api/auth/sign-in/email`` and ``POST /api/v1/auth/login``."""
+
+    email: str
+    password: str
+
+
+@convertible
+class Refresh(msgspec.Struct, frozen=True):
+    """``POST /api/v1/auth/refresh``."""
+
+    refresh_token: str
 
 
 @convertible
@@ -77,7 +106,7 @@ def body(kind: type[_Body]) -> _Body:
     if not request.is_json:
         raise UnsupportedMediaType
     try:
-        return msgspec.json.decode(_content(), type=kind)
+        return msgspec.json.decode(content(), type=kind)
     except msgspec.ValidationError as error:
         raise _invalid(error) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -123,6 +152,16 @@ def login_hint(text: str | None) -> str | None:
     return text
 
 
+def scopes(names: list[str] | None) -> tuple[str, ...]:
+    """What is asked for beyond the scopes of every mailbox; whether it may be, the provider's settings say."""
+    wanted = tuple(dict.fromkeys(names or ()))
+    if len(names or ()) > MAX_SCOPES or not all(0 < len(name) <= MAX_SCOPE_CHARS for name in wanted):
+        raise InvalidRequest(
+            f"scopes may be up to {MAX_SCOPES} names of up to {MAX_SCOPE_CHARS} characters.", field="scopes"
+        )
+    return wanted
+
+
 def event(post: Post) -> tuple[str, dict[str, Any]]:
     """Type and data of an event that a client may post. Raises ``InvalidRequest``, ``TooLarge``."""
     kind = event_type(post.type)
@@ -162,14 +201,6 @@ def limit() -> int:
     if not (text.isascii() and text.isdecimal() and len(text) <= 4 and 1 <= int(text) <= MAX_LIMIT):
         raise InvalidRequest(f"limit must be a number from 1 to {MAX_LIMIT}.", field="limit")
     return int(text)
-
-
-def _content() -> bytes:
-    content = request.get_data(cache=False)
-    # Of a body that comes in chunks Werkzeug hands out no more than the limit, without saying that there was more.
-    if request.content_length is None and len(content) >= (request.max_content_length or 0):
-        raise RequestEntityTooLarge
-    return content
 
 
 def _invalid(error: msgspec.ValidationError) -> InvalidRequest:

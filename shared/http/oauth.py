@@ -1,4 +1,4 @@
-"""The routes of the consent flow: ``/oauth/{provider}/*``, for browsers in HTML and for applications in JSON.
+"""The routes of consent, ``/oauth/{provider}/*``, for browsers in HTML and for applications in JSON, and of what it led to.
 
 A browser route answers every error as a page; what it tells is one of our own sentences, never what a provider or a link
 said. The browser is known by a cookie that our page sets before it shows its form, so that the form of a stranger's page
@@ -21,6 +21,7 @@ from shared.http import errors, fields, pages
 from shared.http.app import create_app, json_answer
 from shared.http.auth import Verifier, caller, require_token
 from shared.identity.users import ensure_user
+from shared.mail.provider_accounts import ProviderAccounts
 from shared.oauth.browser import Browser
 from shared.oauth.callback import Answer, Callback
 from shared.oauth.client import Client
@@ -29,10 +30,13 @@ from shared.oauth.links import Links
 from shared.oauth.stopped import Stopped, Why
 from shared.observability import logs
 from shared.ports import Clock, Store
+from shared.privacy.tombstones import Tombstones
 from shared.providers.base import PROVIDERS
 from shared.settings import Settings
 
-ROOT = f"/oauth/<any({', '.join(PROVIDERS)}):provider>"
+PROVIDER = f"<any({', '.join(PROVIDERS)}):provider>"
+ROOT = f"/oauth/{PROVIDER}"
+ACCOUNTS = "/api/auth/accounts"
 PUBLIC = frozenset({"consent", "agree", "callback", "signin", "identity"})
 """The endpoints that ask for no access token: a browser has none."""
 
@@ -63,7 +67,9 @@ class OAuthDeps:
     clock: Clock
     store: Store
     verifier: Verifier
+    tombstones: Tombstones
     parts: Callable[[str], OAuthParts]
+    accounts: ProviderAccounts
 
 
 def create_oauth(deps: OAuthDeps) -> Flask:
@@ -74,21 +80,38 @@ def create_oauth(deps: OAuthDeps) -> Flask:
     @app.post(f"{ROOT}/start")
     def start(provider: str) -> Response:
         wanted = fields.body(fields.Start)
-        hint = fields.login_hint(wanted.login_hint)
+        hint, scopes = fields.login_hint(wanted.login_hint), fields.scopes(wanted.scopes)
         links = deps.parts(provider).links
-        links.check(wanted.return_to)
+        links.check(wanted.return_to, scopes)
         principal = caller()
-        ensure_user(deps.store, deps.clock, principal)
-        return json_answer({"consent_url": links.connect(principal.uid, wanted.return_to, hint)})
+        ensure_user(deps.store, deps.clock, principal, deps.tombstones)
+        return json_answer({"consent_url": links.connect(principal.uid, wanted.return_to, hint, scopes)})
 
     @app.post(f"{ROOT}/identity")
     def identity(provider: str) -> Response:
         proof = fields.body(fields.Proof)
         return json_answer(deps.parts(provider).identities.take(proof.code, proof.code_verifier))
 
+    _accounts(app, deps)
     _own_page(app, deps)
     _to_and_from_the_provider(app, deps)
     return app
+
+
+def _accounts(app: Flask, deps: OAuthDeps) -> None:
+    """What no browser opens and no page shows: the accounts behind the consents, and their access tokens."""
+
+    @app.get(ACCOUNTS)
+    def accounts() -> Response:
+        return json_answer({"accounts": deps.accounts.listed(caller().uid)})
+
+    @app.get(f"{ACCOUNTS}/{PROVIDER}/token")
+    def account_token(provider: str) -> Response:
+        principal = caller()
+        uid = fields.parameter("user") or principal.uid
+        response = json_answer(deps.accounts.token(principal, uid, provider, fields.parameter("account")))
+        response.headers["Cache-Control"] = "no-store"  # said here too: for this answer it must not be a default alone
+        return response
 
 
 def _page(deps: OAuthDeps) -> Callable[[_View], _View]:
@@ -124,7 +147,7 @@ def _own_page(app: Flask, deps: OAuthDeps) -> None:
         state, browser = _state(fields.parameter("state")), _browser(parts.client) or Browser.new(deps.clock)
         asked = parts.callback.flow.ask(state, browser)
         hidden = {"state": state, "form": asked.form}
-        response = pages.consent(parts.client, asked.profile, hidden, asked.origins)
+        response = pages.consent(parts.client, asked, hidden)
         return _remember(response, parts.client, browser)
 
     @app.post(f"{ROOT}/consent")

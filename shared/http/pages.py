@@ -11,13 +11,12 @@ import base64
 import hashlib
 import html
 import unicodedata
-from collections.abc import Sequence
 
 from flask import Response
 
 from shared.oauth.client import Client
+from shared.oauth.flow import Asked
 from shared.oauth.stopped import Stopped, Why
-from shared.ports import Data
 
 MAX_TEXT_CHARS = 120
 
@@ -126,11 +125,12 @@ _FAILED = {
 }
 
 
-def consent(client: Client, profile: Data, hidden: dict[str, str], origins: Sequence[str]) -> Response:
+def consent(client: Client, asked: Asked, hidden: dict[str, str]) -> Response:
     """The question before the provider is asked: whose account a mailbox is about to be connected to, and what will be read."""
+    profile = asked.profile
     rows = [("Name", profile.get("name")), ("E-mail", profile.get("email")), ("Account", profile.get("uid"))]
     who = "".join(f"<dt>{label}</dt><dd>{_text(value)}</dd>" for label, value in rows if value)
-    what = "".join(f"<li>{_SCOPES.get(scope) or _text(scope)}</li>" for scope in client.scopes)
+    what = "".join(f"<li>{_SCOPES.get(scope) or _text(scope)}</li>" for scope in asked.scopes)
     title, action = client.provider.title, _value(client.consent_path)
     fields = "".join(f'<input type="hidden" name="{_value(k)}" value="{_value(v)}">' for k, v in hidden.items())
     body = (
@@ -140,7 +140,7 @@ def consent(client: Client, profile: Data, hidden: dict[str, str], origins: Sequ
         f"<p>What {title} will ask you to allow:</p><ul>{what}<li>See your name and e-mail address.</li></ul>"
         f'<form method="post" action="{action}">{fields}<button type="submit">Continue to {title}</button></form>'
     )
-    return _page(200, "Connect a mailbox", body, f"'self' {' '.join(origins)}")
+    return _page(200, "Connect a mailbox", body, f"'self' {' '.join(asked.origins)}")
 
 
 def connected(address: str | None) -> Response:

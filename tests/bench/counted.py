@@ -11,6 +11,7 @@ import orjson
 
 from infra.local.generator import generate
 from shared.sets import Ports
+from shared.vault.seal import Vault
 from tests.bench.ledger import CountingBus, CountingStore, CountingTasks, Ledger
 from tests.bench.stopwatch import Stopwatch
 from tests.world import ADDRESS, World
@@ -39,6 +40,8 @@ class CountedWorld(World):
         super().__init__(folder, seed=1, page_size=PAGE)
         self.ledger = Ledger()
         ports = adapters(self.ports, Stopwatch(), self.ledger)
+        # The installation's own key is there before anybody connects a mailbox, and no part of what that costs.
+        Vault(ports.keys, ports.secrets, ports.clock).seal("nobody", "bench", b"")
         counted = replace(
             ports,
             store=CountingStore(ports.store, self.ledger),

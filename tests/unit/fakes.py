@@ -7,7 +7,7 @@ import itertools
 import threading
 from collections.abc import Callable, Sequence
 
-from shared.errors import BrainstemError, Conflict, NotFound, Unknown
+from shared.errors import BrainstemError, ConfigurationError, Conflict, NotFound, Unknown
 from shared.ports import Check, Create, Data, Delete, Doc, Put, Query, Update, Write
 
 
@@ -98,16 +98,34 @@ class FakeStore:
         return version
 
 
+class Listed(FakeStore):
+    """A store that answers which documents a collection holds."""
+
+    def query(self, query: Query) -> list[Doc]:
+        held = [
+            doc
+            for ref, doc in sorted(self.documents.items())
+            if ref.split("/")[-2] == query.group and (query.parent is None or ref.startswith(f"{query.parent}/"))
+        ]
+        after = query.start_after.ref if query.start_after else ""
+        return [doc for doc in held if doc.ref > after][: query.limit]
+
+
 class FakeSecrets:
     """Secrets in a dict of version lists."""
 
     def __init__(self) -> None:
         self.versions: dict[str, list[bytes]] = {}
+        self.disabled: set[tuple[str, int]] = set()
 
-    def get(self, name: str) -> bytes:
-        if name not in self.versions:
+    def get(self, name: str, version: str | None = None) -> bytes:
+        values = self.versions.get(name, [])
+        number = len(values) if version is None else int(version)
+        if not 0 < number <= len(values):
             raise NotFound("There is no such secret.")
-        return self.versions[name][-1]
+        if (name, number) in self.disabled:
+            raise ConfigurationError("That version is disabled.")
+        return values[number - 1]
 
     def add(self, name: str, value: bytes) -> str:
         self.versions.setdefault(name, []).append(value)

@@ -29,6 +29,7 @@ class Life:
             tasks=SlowTasks(self, inner.tasks),
             secrets=SlowSecrets(self, inner.secrets),
             clock=self.clock,
+            blobs=inner.blobs,
         )
         self.product = Brainstem(world.settings, ports, *[lambda: SlowHttp(self)] * 2)
 

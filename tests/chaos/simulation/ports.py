@@ -114,11 +114,11 @@ class SlowSecrets:
     def __init__(self, life: Life, inner: Secrets) -> None:
         self._life, self._inner = life, inner
 
-    def get(self, name: str) -> bytes:
+    def get(self, name: str, version: str | None = None) -> bytes:
         self._life.begin("secret", name, False)
         if self._life.strikes("secrets.failed"):
             raise Retry(LOST)
-        value = self._inner.get(name)
+        value = self._inner.get(name, version)
         self._life.end("secret", "", False)
         return value
 

@@ -51,7 +51,7 @@ def functions() -> str:
         (
             f"`{one.name}`",
             " ".join(part for part in (one.trigger[0], f"`{one.trigger[1]}`") if part != "`True`"),
-            f"`{one.path}`",
+            ", ".join(f"`{prefix}`" for prefix in one.prefixes),
             "anyone" if one.public else "invokers",
             one.grants,
             ", ".join(f"`{secret}`" for secret in one.secrets) or "-",

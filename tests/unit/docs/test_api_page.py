@@ -14,15 +14,21 @@ import pytest
 from shared.http import fields
 from shared.http.errors import HTTP_CODES
 from shared.http.oauth import OAuthDeps, create_oauth
+from shared.identity import logins, passwords
 from shared.identity.tokens import REASONS
 from shared.oauth import addresses
 from shared.oauth.browser import challenge
+from shared.oauth.identities import Identities
+from shared.oauth.provider import Identity
+from shared.oauth.tickets import Tickets
 from shared.providers.base import PROVIDERS
 from shared.settings import Settings
 from tests.unit.docs.pages import blocks, headings, name_in, page, section, sources, table
 from tests.unit.docs.tables import error_tree
 from tests.unit.fakes import FakeClock, FakeStore
+from tests.unit.http.admin_world import Admins
 from tests.unit.http.api_world import ApiWorld
+from tests.unit.identity.auth_world import EMAIL, PASSWORD, AuthWorld
 from tests.unit.oauth.consent_world import APP, ConsentWorld, query_of
 from tests.world import MAILBOX, World
 
@@ -31,17 +37,22 @@ ROUTES = [heading.strip("`") for heading in headings(PAGE) if re.match(r"`[A-Z]+
 
 
 PAGES = {route for route in ROUTES if route.startswith(("GET /oauth", "POST /oauth/{provider}/consent"))}
-"""What browsers open, which answers HTML or a redirect."""
+PAGES.add("GET /me/exports/{export_id}/archive")
+"""What browsers open, which answers HTML, a redirect or a file."""
 
 PROVIDER = re.compile(r"<any\([^)]*\):provider>")
 """How a route says that it is there for every provider."""
 
+NAMED, _BRACED = re.compile(r"<(\w+)>"), r"{\1}"
 
-def test_the_routes_are_those_of_the_functions_for_people() -> None:
-    oauth = create_oauth(OAuthDeps(Settings(), FakeClock(), FakeStore(), ApiWorld().verifier, pytest.fail))
+
+def test_the_routes_are_those_of_the_functions_for_people(tmp_path: Path) -> None:
+    oauth = create_oauth(
+        OAuthDeps(Settings(), FakeClock(), FakeStore(), ApiWorld().verifier, ApiWorld().tombstones, pytest.fail, None)  # type: ignore[arg-type]
+    )
     served = {
-        f"{method} {PROVIDER.sub('{provider}', rule.rule)}"
-        for app in (ApiWorld().app, oauth)
+        f"{method} {NAMED.sub(_BRACED, PROVIDER.sub('{provider}', rule.rule))}"
+        for app in (ApiWorld().app, oauth, AuthWorld(tmp_path).first.app)
         for rule in app.url_map.iter_rules()
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
     }
@@ -86,6 +97,9 @@ def test_the_limits_are_those_of_the_code() -> None:
         "after": f"{fields.MAX_PARAMETER_CHARS} characters",
         "login_hint": f"{fields.MAX_HINT_CHARS} characters",
         "return_to": f"{addresses.MAX_CHARS} characters",
+        "email": f"{logins.MAX_EMAIL} characters",
+        "password": f"{passwords.MIN_BYTES} to {passwords.MAX_BYTES} bytes",
+        "name": f"{logins.MAX_NAME} characters",
     }
 
 
@@ -127,16 +141,82 @@ REQUESTS: dict[str, tuple[str, Any]] = {
     "POST /events": ("/events", {"type": "note.written", "data": {"text": "hello"}}),
     "GET /events": (f"/events?stream={MAILBOX}&type=email.received", None),
     "POST /mail/disconnect": ("/mail/disconnect", {"provider": "google"}),
+    "GET /me/audit": ("/me/audit?limit=1", None),
+    "DELETE /me": ("/me", None),
 }
 
 
-OAUTH = {"POST /oauth/{provider}/start", "POST /oauth/{provider}/identity"}
+OAUTH = {
+    "POST /oauth/{provider}/start", "POST /oauth/{provider}/identity", "GET /api/auth/accounts",
+    "GET /api/auth/accounts/{provider}/token",
+}  # fmt: skip
 """Asked of a world of their own."""
 
 
+AUTH = {
+    "POST /api/auth/sign-up/email": {"email": EMAIL, "password": PASSWORD, "name": "Ann"},
+    "POST /api/auth/sign-in/email": {"email": EMAIL, "password": PASSWORD},
+    "POST /api/v1/auth/login": {"email": EMAIL, "password": PASSWORD},
+    "POST /api/auth/sign-in/{provider}": {"code": "", "code_verifier": "v" * 43},
+    "POST /api/v1/auth/refresh": {"refresh_token": ""},
+    "GET /api/auth/session": None,
+    "GET /api/auth/sessions": None,
+    "GET /api/auth/jwks": None,
+    "DELETE /api/auth/sessions/{session_id}": None,
+    "DELETE /api/v1/auth/logout": None,
+}
+"""Asked of another, in this order."""
+
+
+ADMIN = {"GET /admin/users/{uid}/status", "GET /admin/users/{uid}/audit"}
+"""Asked by an admin."""
+
+
+EXPORTS = ("POST /me/export", "GET /me/exports", "GET /me/exports/{export_id}")
+"""Asked in this order."""
+
+
 def test_there_is_a_request_for_every_route() -> None:
-    assert set(REQUESTS) == set(ROUTES) - PAGES - OAUTH
-    assert set(ROUTES) >= PAGES | OAUTH
+    assert set(REQUESTS) == set(ROUTES) - PAGES - OAUTH - AUTH.keys() - ADMIN - set(EXPORTS)
+    assert set(ROUTES) >= PAGES | OAUTH | AUTH.keys() | ADMIN | set(EXPORTS)
+
+
+def test_the_example_answers_of_an_export_have_the_form_of_real_ones(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    export_id = ""
+    for route in EXPORTS:
+        method, path = route.split()
+        real = world.api(method, path.format(export_id=export_id))
+        [example] = blocks(section(PAGE, f"`{route}`"), "json")
+        assert _form(json.loads(example)) == _form(real), route
+        export_id = real.get("export_id", export_id)
+        world.run(30)
+
+
+@pytest.mark.parametrize("route", sorted(ADMIN))
+def test_the_example_answers_for_admins_have_the_form_of_real_ones(route: str) -> None:
+    admins = Admins()
+    real = admins.get(route.split()[1].format(uid="ann")).get_json()
+    [example] = blocks(section(PAGE, f"`{route}`"), "json")
+    # What a mailbox shows is the example of GET /mail/status.
+    assert _form(json.loads(example) | {"mailboxes": []}) == _form(real | {"mailboxes": []})
+
+
+def test_the_example_answers_of_signing_in_have_the_form_of_real_ones(tmp_path: Path) -> None:
+    world = AuthWorld(tmp_path)
+    identity = Identity("s-1", EMAIL, True, "Ann")
+    code = Identities(Tickets(world.store, world.clock), "google").keep(identity, challenge("v" * 43))
+    known: dict[str, Any] = {"code": code}
+    for route, body in AUTH.items():
+        method, path = route.split()
+        path = path.format(provider="google", session_id=known.get("session_id"))
+        given = body and {name: value or known[name] for name, value in body.items()}
+        real = world.call(method, path, given, known.get("access_token", ""))
+        assert real.status_code in (200, 201), (route, real.text)
+        assert real.json is not None
+        [example] = blocks(section(PAGE, f"`{route}`"), "json")
+        assert _form(json.loads(example)) == _form(real.json), route
+        known |= real.json.get("data", real.json)
 
 
 def test_the_example_answers_of_the_consent_flow_have_the_form_of_real_ones(tmp_path: Path) -> None:
@@ -149,6 +229,12 @@ def test_the_example_answers_of_the_consent_flow_have_the_form_of_real_ones(tmp_
     for name, body in bodies.items():
         real = world.call(world.oauth_app, "POST", f"/oauth/google/{name}", body, "ann")
         [example] = blocks(section(PAGE, f"`POST /oauth/{{provider}}/{name}`"), "json")
+        assert real.status_code == 200
+        assert _form(json.loads(example)) == _form(real.json)
+    world.walk(browser)
+    for path in ("/api/auth/accounts", "/api/auth/accounts/{provider}/token"):
+        real = world.call(world.oauth_app, "GET", path.replace("{provider}", "google"), None, "ann")
+        [example] = blocks(section(PAGE, f"`GET {path}`"), "json")
         assert real.status_code == 200
         assert _form(json.loads(example)) == _form(real.json)
 

@@ -36,15 +36,13 @@ def test_the_index_lists_every_decision() -> None:
 
 
 def _chosen(path: str) -> dict[str, str]:
-    """The packages that a file of requirements pins for our own sake, and whether anything imports them yet."""
+    """The packages that a file of requirements pins for our own sake."""
     chosen, group = {}, "now"
     for line in (ROOT / path).read_text(encoding="utf-8").splitlines():
         if not line.strip():
             group = "now"
         elif line.startswith("# by way of"):
             group = "others"
-        elif line.startswith("# Not imported yet"):
-            group = "later"
         elif not line.startswith(("#", "-r ")) and group != "others":
             chosen[re.split(r"[=\[]", line)[0]] = group
     return chosen
@@ -61,13 +59,8 @@ def test_every_package_that_is_used_is_explained(first: str, path: str, group: s
     assert all(len(row) == 3 and row[1] for row in rows)
 
 
-def test_every_package_that_waits_for_its_use_is_explained() -> None:
-    waiting = {name for path in REQUIREMENTS for name, kind in _chosen(path).items() if kind == "later"}
-    assert {name_in(row[0]) for row in table(DEPENDENCIES, "Not imported yet")} == waiting
-
-
 def test_the_licences_are_those_of_the_installed_packages() -> None:
-    for first in ("Runtime", "Tests", "Not imported yet"):
+    for first in ("Runtime", "Tests"):
         for name, _, licence in table(DEPENDENCIES, first):
             about = metadata.metadata(name_in(name))
             said = about["License-Expression"] if "License-Expression" in about else about["License"]

@@ -14,7 +14,7 @@ from tests.unit.docs.pages import sources
 
 LAYERS = (
     {"errors", "settings", "ports", "refs", "queries", "cas"},
-    {"adapters", "identity", "vault", "oauth", "events", "providers", "observability", "conversion"},
+    {"adapters", "identity", "vault", "privacy", "oauth", "events", "providers", "observability", "conversion"},
     {"http", "mail", "sets", "wiring"},
 )
 """The parts of ``shared`` from below; an arrow may point down or sideways, never up."""

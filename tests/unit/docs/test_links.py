@@ -12,7 +12,7 @@ from tests.unit.docs.pages import headings, page, pages, prose
 
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 _PATH = re.compile(r"`((?:shared|functions|infra|tests|docs|\.ci)/[\w./*-]*)(?:::(\w+))?`")
-_TARGETS = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+_TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
 _ARGUMENTS = set(re.findall(r"^([A-Z]+) \?=", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
 
 each_page = pytest.mark.parametrize("path", pages(), ids=lambda path: str(path.relative_to(ROOT)))
@@ -61,7 +61,7 @@ def test_files_and_tests_that_a_page_names_exist(path: Path) -> None:
 @each_page
 def test_make_targets_that_a_page_names_exist(path: Path) -> None:
     for command in re.findall(
-        r"(?:^|`)make(?: -s)? ([a-z]\w*(?: [A-Z]+=\S*)*)", path.read_text(encoding="utf-8"), re.M
+        r"(?:^|`)make(?: -s)? ([a-z][\w-]*(?: [A-Z]+=\S*)*)", path.read_text(encoding="utf-8"), re.M
     ):
         target, *arguments = command.strip("`").split()
         assert target in _TARGETS, command

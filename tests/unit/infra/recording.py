@@ -41,9 +41,9 @@ class RecordingStore:
 
 
 def a_whole_life(folder: Path, patch: pytest.MonkeyPatch) -> tuple[RecordingStore, RecordingStore]:
-    """Backfill, live changes, a gap, a resync, retention, a rebuild, a disconnect, the erasure of all, and consents.
+    """Backfill, live changes, a gap, a resync, retention, a rebuild, a disconnect, consents, a sign-up, the account's end.
 
-    The person has an Outlook mailbox beside, one folder of which has to be read again.
+    Before that an export. The person has an Outlook mailbox beside, one folder of which has to be read again.
     """
     recorded: list[RecordingStore] = []
 
@@ -53,8 +53,10 @@ def a_whole_life(folder: Path, patch: pytest.MonkeyPatch) -> tuple[RecordingStor
         return dataclasses.replace(ports, store=recorded[0], keys=recorded[1])
 
     patch.setattr(worlds, "embedded", recording)
-    world = World(folder, log_retention_days=1, page_size=10)
+    world = World(folder, log_retention_days=1, tombstone_days=1, page_size=10)
     assert consent_url(WorldClient(world))
+    signing_up = {"email": "bob@example.org", "password": "correct horse battery"}
+    assert world.call("auth", "POST", "/api/auth/sign-up/email", signing_up)[0] == 201
     world.connect(mails=40)
     world.connect_outlook([_MAIL | {"date": world.clock.now() - 60}])
     world.run(120)
@@ -75,9 +77,12 @@ def a_whole_life(folder: Path, patch: pytest.MonkeyPatch) -> tuple[RecordingStor
     world.run(2 * 86_400)
     assert world.all("/mail/senders", "senders")
     world.api("POST", "/mail/disconnect", {"provider": "google"})
+    world.api("POST", "/me/export")
     world.run(120)
     world.product.accounts.erase(UID, MAILBOX)
     world.product.accounts.erase(UID, OUTLOOK)
+    world.run(3600)
+    assert world.call("api", "DELETE", "/me", Authorization=f"Bearer {world.token}")[0] == 202
     world.run(3600)
     world.close()
     main, keys = recorded

@@ -63,7 +63,11 @@ def run(source: str, folder: Path, *arguments: str, **environ: str) -> subproces
 
 def identity(folder: Path) -> dict[str, str]:
     folder.mkdir(exist_ok=True)
-    return {"JWT_ISSUER": "https://issuer.test", "JWT_PUBLIC_KEY": str(public_key(folder))}
+    return {
+        "AUTH_ISSUER": "https://auth.test",
+        "JWT_ISSUER": "https://issuer.test",
+        "JWT_PUBLIC_KEY": str(public_key(folder)),
+    }
 
 
 _HERD = """

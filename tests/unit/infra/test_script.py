@@ -17,6 +17,7 @@ from infra.cloud.services import AGENT, NUMBER, connect, deploy, service
 from infra.local.catalogue import ROOT, topics
 from shared.adapters.embedded.subscriptions import Subscription
 from shared.adapters.embedded.tasks import QueueConfig
+from shared.identity.signing import Ring
 from shared.settings import Settings
 from tests.unit.infra.commands import (
     FUNCTIONS,
@@ -124,11 +125,11 @@ def test_messages_stay_in_the_region() -> None:
 
 
 def test_a_task_ends_after_a_day_because_its_attempts_are_over_by_then() -> None:
-    [queue] = starting(TRIGGERS, "tasks", "queues", "update")
-    attempts, day = int(flag(queue, "max-attempts")), int(flag(queue, "max-retry-duration").removesuffix("s"))
-    longest = int(flag(queue, "max-backoff").removesuffix("s"))
-    assert attempts == QueueConfig().max_attempts
-    assert 0 < sum(min(longest, 2**attempt) for attempt in range(attempts)) < day == 86_400
+    for queue in starting(TRIGGERS, "tasks", "queues", "update"):
+        attempts, day = int(flag(queue, "max-attempts")), int(flag(queue, "max-retry-duration").removesuffix("s"))
+        longest = int(flag(queue, "max-backoff").removesuffix("s"))
+        assert attempts == QueueConfig().max_attempts
+        assert 0 < sum(min(longest, 2**attempt) for attempt in range(attempts)) < day == 86_400
 
 
 @pytest.mark.parametrize(
@@ -166,7 +167,8 @@ def test_no_account_may_more_than_its_function_needs() -> None:
         wanted = {("roles/datastore.user", f"{root}/(default)")}
         wanted |= {("roles/datastore.user", f"{root}/keys")} if function.grants != "none" else set()
         wanted |= {("roles/secretmanager.secretAccessor", secret) for secret in function.secrets}
-        wanted |= {("roles/cloudtasks.enqueuer", "sync"), ("roles/cloudtasks.viewer", "sync")}
+        for queue in ("sync", "privacy"):
+            wanted |= {("roles/cloudtasks.enqueuer", queue), ("roles/cloudtasks.viewer", queue)}
         wanted |= {("roles/pubsub.publisher", topic) for topic in function.publishes}
         assert mine == wanted, function.name
     for caller in CALLERS.values():
@@ -188,6 +190,7 @@ def test_secrets_and_what_the_place_decides_are_no_settings_of_a_function() -> N
     environ = {str(spec): "x" for spec in script.DECIDED} | {"JWT_ISSUER": "i", "PATH": "p", "GMAIL_TOPIC": "mine"}
     assert script.chosen(environ) == {"JWT_ISSUER": "i", "GMAIL_TOPIC": "mine"}
     assert set(script.decided(FUNCTIONS, PLACE)) == {
+        "AUTH_ISSUER",
         "GMAIL_TOPIC",
         "GOOGLE_REDIRECT_URI",
         "MICROSOFT_REDIRECT_URI",
@@ -230,10 +233,10 @@ case "$*" in
   *"format=value(projectNumber)"*) echo 123 ;;
   "auth list"*) cat "$here/account" 2>/dev/null || true ;;
   "run services list"*) cat "$here/services" 2>/dev/null || true ;;
-  "secrets versions list vault-key"*) cat "$here/versions" 2>/dev/null || true ;;
+  "secrets versions list "*) cat "$here/versions" 2>/dev/null || true ;;
   "firestore indexes composite list"*) if [[ -e $here/indexes ]]; then next indexes; fi ;;
   "firestore operations list"*) if [[ -e $here/operations ]]; then next operations; fi ;;
-  *versions\\ add*) cat >"$here/added"; cat "$here/refused" 2>/dev/null; exit 0 ;;
+  *versions\\ add*) tee "$here/added-$4" >"$here/added"; cat "$here/refused" 2>/dev/null; exit 0 ;;
   *" create "*) if [[ -e $here/present ]]; then echo "ERROR: ALREADY_EXISTS: it already exists" >&2; exit 1; fi ;;
   "projects describe"*) if [[ ! -e $here/project ]]; then echo "ERROR: PERMISSION_DENIED" >&2; exit 1; fi ;;
 esac
@@ -292,14 +295,15 @@ def test_any_other_failure_ends_the_script_with_what_gcloud_said(made: Path) -> 
 
 @pytest.mark.parametrize("question", QUESTIONS, ids=lambda question: "-".join(verb_of(question)))
 def test_a_question_without_an_answer_is_never_taken_for_a_no(made: Path, question: Command) -> None:
-    (made / "fails").write_text(" ".join(verb_of(question)))
+    (made / "fails").write_text(" ".join(question.words))
     done = bash(made, WHOLE)
     assert done.returncode != 0
     assert "503" in done.stderr
     assert called(made)[-1] == " ".join(question.words)
 
 
-def test_the_vaults_key_is_made_where_there_is_none_and_never_again(made: Path) -> None:
+@pytest.mark.parametrize("key", ["vault-key", "tombstone-key", "signing-keys"])
+def test_a_key_of_ours_is_made_where_there_is_none_and_never_again(made: Path, key: str) -> None:
     assert "secrets versions list" in {" ".join(verb_of(question)) for question in QUESTIONS}
     text = script.script(FUNCTIONS, PLACE, ["project"], "", {})
     (made / "fails").write_text("secrets versions list")
@@ -307,11 +311,13 @@ def test_the_vaults_key_is_made_where_there_is_none_and_never_again(made: Path) 
     assert not (made / "added").exists()
     (made / "fails").unlink()
     assert bash(made, text).returncode == 0
-    assert len((made / "added").read_bytes()) == 32
-    (made / "added").unlink()
-    (made / "versions").write_text("projects/1/secrets/vault-key/versions/1\n")
+    added = (made / f"added-{key}").read_bytes()
+    assert len(Ring.of(added).keys) == 1 if key == "signing-keys" else len(added) == 32
+    adding = [line for line in called(made) if line.startswith(f"secrets versions add {key} ")]
+    assert len(adding) == 1
+    (made / "versions").write_text(f"projects/1/secrets/{key}/versions/1\n")
     assert bash(made, text).returncode == 0
-    assert not (made / "added").exists()
+    assert [line for line in called(made) if line.startswith(f"secrets versions add {key} ")] == adding
 
 
 def test_what_somebody_has_set_or_removed_at_a_service_is_not_put_back(made: Path) -> None:
@@ -409,7 +415,8 @@ def test_arguments_that_cannot_be_are_refused(capsys: pytest.CaptureFixture[str]
 
 
 def test_a_function_that_is_added_to_the_file_is_deployed_without_another_word() -> None:
-    added = replace(FUNCTIONS[-1], name="more", entry_point="more", identity="brainstem-more", path="/more")
+    [pushed] = [function for function in FUNCTIONS if function.name == "senders"]
+    added = replace(pushed, name="more", entry_point="more", identity="brainstem-more", path="/more")
     text = script.script([*FUNCTIONS, added], PLACE, script.PARTS, IMAGE, {})
     assert "run deploy brainstem-more " in text
     assert "iam service-accounts create brainstem-more\n" in text

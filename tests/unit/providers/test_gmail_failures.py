@@ -16,11 +16,11 @@ from shared.providers.http.answers import MALFORMED, parse, read_failure
 from shared.providers.http.failure import Failure
 
 NOW = 1_790_000_000.0
-API = set(Where) - {Where.TOKEN, Where.DISCOVERY}
+OAUTH = {Where.TOKEN, Where.DISCOVERY, Where.REVOCATION}
+API = set(Where) - OAUTH
 ALL = set(Where)
 PAGES = {Where.LIST_PAGE, Where.HISTORY_PAGE}
 HISTORY = {Where.HISTORY, Where.HISTORY_PAGE}
-OAUTH = {Where.TOKEN, Where.DISCOVERY}
 
 TABLE: list[tuple[int, str, set[Where], type[errors.BrainstemError]]] = [
     (200, MALFORMED, ALL, errors.ProviderUnavailable),
