@@ -102,7 +102,8 @@ def stop(ctx: Context, loaded: Loaded) -> None:
     state = loaded.state
     # One that was opened and never written down ends within its lifetime after the time at which it was due.
     channel = state.channel or ChannelState("", (state.due_channel or 0.0) + LIFETIME, 0.0)
-    for id_ in dict.fromkeys((channel.replaces or channel.id, channel.id)):
+    # Last whatever else of ours leads here: of one that was opened, and whose answer was garbled, nobody knows the id.
+    for id_ in dict.fromkeys((channel.replaces or channel.id, channel.id, "")):
         try:
             _close(ctx, Account(ctx, state), state, Channel(id_, channel.expires_at))
         except (ProviderError, ConfigurationError) as error:

@@ -139,17 +139,18 @@ class SecretKey:
             if held is None or held.data["by"] != by:
                 raise Busy("The vault is being set up; try again.", retry_after=1) from None
         try:
-            # Looked for again under the claim: its holder before us may have added it since.
-            return self._newest()
-        except NotFound:
-            self._secrets.add(SECRET, self._clock.entropy(KEY_BYTES))
-            made = self._newest()
-            self._settle(by, "made", made.id)
-            return made
+            try:
+                # Looked for again under the claim: its holder before us may have added it since.
+                return self._newest()
+            except NotFound:
+                self._secrets.add(SECRET, self._clock.entropy(KEY_BYTES))
+                made = self._newest()
         except Retry:
-            # Nothing was added, and nobody has to wait for it.
+            # At worst a version was added whose answer was lost: all versions open, so nobody has to wait for the deadline.
             self._settle(by, "until", 0.0)
             raise
+        self._settle(by, "made", made.id)
+        return made
 
     def _settle(self, by: str, name: str, value: Any) -> None:
         """Write down how the claim ended; if that fails, it runs out."""

