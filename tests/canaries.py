@@ -114,7 +114,14 @@ class Watch(logging.Handler):
             return line
 
         logs._line = watched
-        logging.getLogger().addHandler(self)
+        self.pytest_runtest_setup()
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self) -> None:
+        """Listen to everything, also after a test that has set the logs up in its own way."""
+        root = logging.getLogger()
+        if self not in root.handlers:
+            root.addHandler(self)
         logging.getLogger(logs.ROOT).setLevel(logging.DEBUG)
 
     @pytest.hookimpl(wrapper=True)
