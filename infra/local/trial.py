@@ -46,7 +46,7 @@ POLL_SECONDS = 10
 TICK_SECONDS = 1
 FAULTS = {
     "drop": 0.3, "duplicate": 0.3, "early": 0.25, "early_seconds": 1.5, "delay": 0.1, "delay_seconds": 2.0,
-    "reorder": 0.1, "latency": 0.005,
+    "reorder": 0.1, "latency": 0.005, "sure": 5,
 }  # fmt: skip
 """What happens to the pushes, and how long each call of the API takes."""
 

@@ -13,7 +13,7 @@ from typing import Any
 _GETS = ["users.messages.get", "users.threads.get"]
 _PUSHES = {
     "drop": 0.3, "duplicate": 0.3, "early": 0.25, "early_seconds": 1.5, "delay": 0.2, "delay_seconds": 2.0,
-    "reorder": 0.25, "latency": 0.005,
+    "reorder": 0.25, "latency": 0.005, "sure": 5,
 }  # fmt: skip
 _ALONE = {"methods": ["*"], "where": "outer"}
 _INSIDE = {"methods": ["*"], "where": "inner"}

@@ -17,7 +17,7 @@ _HINDRANCES = {
 }  # fmt: skip
 _NOTIFICATIONS = {
     "drop": 0.3, "duplicate": 0.3, "early": 0.2, "early_seconds": 1.5, "delay": 0.2, "delay_seconds": 2.0,
-    "reorder": 0.25,
+    "reorder": 0.25, "sure": 5,
 }  # fmt: skip
 _ALL = {"methods": ["*"]}
 _DELTA = {"methods": ["messages.delta"]}

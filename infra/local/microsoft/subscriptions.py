@@ -98,7 +98,7 @@ class Subscriptions:
             db.execute("UPDATE subscriptions SET reauthorize_by = NULL WHERE id = ?", (name,))
 
     def lag(self, address: str, number: int) -> float:
-        """By how many seconds a change shows after its notification; pure, so it may be called anywhere."""
+        """By how many seconds a change shows after its notification; the same however often it is asked."""
         return self.faults.early_seconds if "early" in self.faults.fate(address, number) else 0.0
 
     def changed(

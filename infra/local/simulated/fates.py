@@ -1,12 +1,13 @@
 """What may befall a notification on its way: lost, doubled, late, in wrong order, or before the change that it tells of.
 
-Every fate is drawn from the seed and from what the notification is about, so two runs with the same changes fail alike.
+Every fate is drawn from the seed and from what the notification is about, so two runs with the same changes fail alike. A run
+that is short may ask for some that are ``sure``: else a kind with a low probability might not come at all.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from infra.local.simulated.chance import draw
@@ -22,7 +23,10 @@ FATES = {
 
 @dataclass(frozen=True, slots=True)
 class Faults:
-    """What goes wrong: probabilities from 0 to 1, seconds, and the seed that decides."""
+    """What goes wrong: probabilities from 0 to 1, seconds, and the seed that decides.
+
+    The first ``sure`` notifications suffer one planned fault each, all in turn, whatever the draw.
+    """
 
     drop: float = 0.0
     duplicate: float = 0.0
@@ -33,11 +37,13 @@ class Faults:
     early_seconds: float = 2.0
     latency: float = 0.0
     seed: int = 0
+    sure: int = 0
+    _met: dict[tuple[object, ...], int] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Faults:
         """Read a whole plan; what is absent has its default. Raises ``ControlError``."""
-        known = {spec.name for spec in fields(cls)}
+        known = {spec.name for spec in fields(cls) if spec.init}
         for name, value in data.items():
             if name not in known:
                 raise ControlError(f"There is no fault {name!r}; known are {', '.join(sorted(known))}.")
@@ -47,10 +53,13 @@ class Faults:
 
     def to_json(self) -> dict[str, Any]:
         """Write the plan."""
-        return asdict(self)
+        return {name: value for name, value in asdict(self).items() if not name.startswith("_")}
 
     def fate(self, *about: object) -> frozenset[str]:
         """Which faults strike a notification: ``drop`` alone, or at most one of the timings and perhaps ``duplicate``."""
+        planned = [name for name in FATES if getattr(self, name)]
+        if planned and (about in self._met or len(self._met) < self.sure):
+            return frozenset({planned[self._met.setdefault(about, len(self._met)) % len(planned)]})
         if self._strikes("drop", self.drop, about):
             return frozenset({"drop"})
         timings = (("early", self.early), ("delay", self.delay), ("reorder", self.reorder))

@@ -258,6 +258,17 @@ def test_the_report_of_faults_counts_the_fates_that_were_planned(watched: World)
     assert watched.sim.report()["faults"] == {"push dropped": 1}
 
 
+def test_a_short_run_may_ask_for_some_of_each_fate(watched: World) -> None:
+    rare = {"drop": 1e-9, "duplicate": 1e-9, "delay": 1e-9, "reorder": 1e-9, "early": 1e-9}
+    watched.sim.set_faults({**rare, "sure": 6})
+    for _ in range(8):
+        _arrive(watched)
+    counts = watched.sim.report()["pushes"]
+    assert {name: counts[name] for name in ("dropped", "duplicated", "delayed", "reordered", "early")} == {
+        "dropped": 2, "duplicated": 1, "delayed": 1, "reordered": 1, "early": 1,
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize("faults", [{"drop": "much"}, {"drop": -1}, {"typo": 0.5}, {"early": True}, {"calls": {}}])
 def test_a_fault_plan_that_makes_no_sense_is_refused(world: World, faults: dict[str, Any]) -> None:
     with pytest.raises(ControlError):
