@@ -208,5 +208,5 @@ def _compare(
 
 def _same(answer: Upsert, doc: Doc) -> bool:
     """Whether a document is what the message would be stored as, but for its version."""
-    fresh = mail.present(answer.message, doc.data["announced"])
+    fresh = mail.present(answer.message, doc.data)
     return all(doc.data.get(name) == value for name, value in fresh.items() if name != "version")

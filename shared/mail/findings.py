@@ -30,9 +30,10 @@ class Findings:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What the log has told of a message: as what it was announced, '' for not at all, and whether as gone since."""
+    """What the log has told of a message: as what it was announced, '' for not at all; as deleted, ever; as gone since."""
 
     announced: str = ""
+    deleted: bool = False
     gone: bool = False
 
 

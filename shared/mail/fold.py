@@ -152,7 +152,7 @@ def fits(message: Message) -> bool:
     names = (message.id, message.thread_id, message.version, *message.truncated)
     texts = (message.subject, message.snippet, *addresses, *message.labels, *headers, *headers.values(), *names)
     most = _ESCAPED * len("".join(texts)) + 4 * len(texts) + _FRAME_BYTES
-    return most <= MESSAGE_BYTES or len(orjson.dumps(mail.present(message, None))) <= MESSAGE_BYTES
+    return most <= MESSAGE_BYTES or len(orjson.dumps(mail.present(message))) <= MESSAGE_BYTES
 
 
 def _item(doc: Doc | None, work: Work, change: Change) -> _Item:
@@ -168,6 +168,8 @@ def _item(doc: Doc | None, work: Work, change: Change) -> _Item:
     # What was announced and is not gone was counted when it was stored, whatever has become of its document.
     counted = int(bool(told.announced) and not told.gone)
     data = {**data, "announced": told.announced or data["announced"]}
+    if told.deleted:
+        data = {**data, "returned": True}
     return _Item(data, data, rev, max(counted, _counts(data)))
 
 
@@ -188,7 +190,7 @@ def _apply(mailbox: MailboxState, work: Work, item: _Item, change: Change) -> No
                 item.now = mail.removed(item.now, version)
         case Deleted(id_, version):
             if item.now is None or not newer(item.now["version"], version):
-                item.now = mail.tombstone(id_, version, item.now["announced"] if item.now else None)
+                item.now = mail.tombstone(id_, version, item.now)
                 item.wanted = False
         case Missing():
             item.trouble = "the provider answered 404 for an id that it had named"
@@ -213,7 +215,7 @@ def _upsert(work: Work, item: _Item, message: Message) -> None:
     if not fits(message):
         item.trouble = TOO_LARGE
         return
-    item.now = mail.present(message, now["announced"] if now else None)
+    item.now = mail.present(message, now)
     item.trouble = None
 
 
@@ -227,7 +229,7 @@ def _replace(work: Work, item: _Item, message: Message) -> None:
     if not fits(message):
         item.trouble = TOO_LARGE
         return
-    fresh = mail.present(message, now["announced"] if now else None)
+    fresh = mail.present(message, now)
     back = now is not None and now["state"] == mail.TOMBSTONE and message.id not in work.read
     # A folder may tell of what it held before; that it is there again is only known by reading it.
     moved = bool(work.walked) and now is not None and now.get("folder", "") not in ("", fresh["folder"])

@@ -34,11 +34,17 @@ FIELDS = {
 """The fields of a document and what events and answers call them."""
 
 
-def present(message: Message, announced: str | None) -> Data:
-    """The document of a message as the provider has it now; with its folder by itself, where messages are in one."""
+def present(message: Message, before: Data | None = None) -> Data:
+    """The document of a message as the provider has it now; with its folder by itself, where messages are in one.
+
+    ``before`` is what was known of it. ``returned`` stands in the document of a message that was told of as deleted once.
+    """
     folder = next((label for label in message.labels if label.startswith(FOLDER)), None)
+    announced = before["announced"] if before else None
+    returned = before is not None and ((before["state"] == TOMBSTONE and announced) or before.get("returned"))
     return {
         **({} if folder is None else {"folder": folder}),
+        **({"returned": True} if returned else {}),
         "state": PRESENT,
         "id": message.id,
         "version": message.version,
@@ -62,14 +68,15 @@ def placeholder(id_: str, version: str) -> Data:
     return {"state": PLACEHOLDER, "id": id_, "version": version, "announced": None, **_EMPTY}
 
 
-def tombstone(id_: str, version: str, announced: str | None) -> Data:
+def tombstone(id_: str, version: str, before: Data | None = None) -> Data:
     """The document of a message that is gone; its metadata goes with it."""
-    return {"state": TOMBSTONE, "id": id_, "version": version, "announced": announced, **_EMPTY}
+    kept: Data = {name: before[name] for name in ("announced", "returned") if name in before} if before else {}
+    return {"state": TOMBSTONE, "id": id_, "version": version, "announced": None, **_EMPTY, **kept}
 
 
 def removed(data: Data, version: str) -> Data:
     """The tombstone of a message that is stored in a folder."""
-    return {**tombstone(data["id"], version, data["announced"]), "folder": ""}
+    return {**tombstone(data["id"], version, data), "folder": ""}
 
 
 def announcement(labels: list[str]) -> str | None:
@@ -146,7 +153,9 @@ def _event(
     repair: bool = False,
 ) -> Event:
     version = data["version"] if type_ == UPDATED else ""
-    if version and "folder" in data:
+    if type_ == DELETED and data.get("returned"):
+        version = f"again|{sequence}"  # the fact that it was deleted has been told, and has an id already
+    elif version and "folder" in data:
         version = f"{version}|{sequence}"  # where versions have no order, one may come back
     elif version and repair:
         version = f"{version}|repair|{sequence}"  # what the provider did at this version may have been told already

@@ -78,6 +78,7 @@ def search(store: Store, state: MailboxState, known: Mapping[str, Told], searche
             id_ = event["data"]["provider_message_id"]
             if id_ in found:
                 announced = _AS.get(event["type"], found[id_].announced)
-                found[id_] = Told(announced, gone=event["type"] == DELETED)
+                gone = event["type"] == DELETED
+                found[id_] = Told(announced, deleted=found[id_].deleted or gone, gone=gone)
         searched = docs[-1].data["last"] if docs else state.head
     return Search(found, searched)

@@ -84,7 +84,7 @@ class Naive:
         """State read; then event row, outbox row and state row, each for itself."""
         doc = self._store.get([_STATE])[_STATE]
         now = self._clock.now()
-        row = mail.present(message, mail.announcement(list(message.labels)))
+        row = {**mail.present(message), "announced": mail.announcement(list(message.labels))}
         event = mail.event_of(self._mailbox, None, row, doc.data["head"] + 1, now)
         told = None if event is None else {"id": event.id, "type": event.type, "data": event.data}
         self._store.commit([Create(f"{_ROOT}/events/{message.id}", {**row, "event": told})])

@@ -139,7 +139,7 @@ def test_a_tombstone_set_behind_our_back_is_taken_back(world):
     [victim, *_] = stored(world)
     ref = refs.message(MAILBOX, victim)
     doc = world.ports.store.get([ref])[ref]
-    world.ports.store.commit([Update(ref, mail.tombstone(victim, doc.data["version"], None), doc.version)])
+    world.ports.store.commit([Update(ref, mail.tombstone(victim, doc.data["version"]), doc.version)])
     assert victim not in stored(world)
     found = one_period_later(world)
     assert (found["missing"], found["repaired"]) == (1, 1)

@@ -21,7 +21,7 @@ def removed_is_deleted(original: Any) -> Any:
         if not isinstance(change, Left):
             original(mailbox, work, item, change)
         elif item.now is not None and item.now["state"] == mail.PRESENT and change.folder in item.now["labels"]:
-            item.now = mail.tombstone(change.id, item.now["version"], item.now["announced"])
+            item.now = mail.tombstone(change.id, item.now["version"], item.now)
 
     return apply
 

@@ -70,7 +70,7 @@ def no_tombstone_for_an_unknown_delete(original: Any) -> Any:
 def version_guard_removed(original: Any) -> Any:
     def upsert(work: Any, item: Any, message: Any) -> None:
         item.fresh, item.wanted, item.trouble = True, False, None
-        item.now = mail.present(message, item.now["announced"] if item.now else None)
+        item.now = mail.present(message, item.now)
 
     return upsert
 

@@ -24,7 +24,7 @@ MAILBOX = MailboxState("u:primary:GOOGLE", "u", "GOOGLE", "primary", "google:pri
 
 def _event() -> Event:
     """An update of a message that was cut: it has every field that a mail event can have."""
-    before = mail.present(MESSAGE, "received")
+    before = {**mail.present(MESSAGE), "announced": "received"}
     event = mail.event_of(MAILBOX, before, {**before, "labels": [], "version": "8"}, 2, 1.0)
     assert event is not None
     return event

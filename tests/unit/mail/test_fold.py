@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import orjson
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -162,6 +163,29 @@ def test_the_ids_of_facts_do_not_depend_on_how_history_is_cut(operations, one, o
         ids.append({id_ for type_, _, id_ in told if type_ == "email.deleted"})
         announced = {message: id_ for type_, message, id_ in told if type_ in ("email.received", "email.sent")}
         assert len(announced) == sum(1 for type_, _, _ in told if type_ in ("email.received", "email.sent"))
+
+
+@pytest.mark.parametrize("unordered", [False, True])
+def test_a_message_that_comes_back_and_goes_again_is_deleted_again_under_another_id(unordered):
+    """Else who drops ids that it has seen would keep the message; what is only told once more is still no event."""
+    stored = Stored(FOLLOWED)
+    labels_ = ("folder:1",) if unordered else ("INBOX",)
+
+    def tell(change: Any, version: int) -> None:
+        ahead = {"read": {"m": stored.state.rev}} if unordered else {}
+        stored.take(Work("live", AT, (change,), unordered=unordered, since=stored.state.rev, **ahead))
+
+    for version in (1, 11, 21):
+        message = Message("m", "t", str(version), labels_, AT, "", "", (), (), (), "", {})
+        for change in (Upsert(message), Deleted("m", str(version + 5)), Deleted("m", str(version + 5))):
+            tell(change, version)
+    first, again = fact_id(MAILBOX.id, "m", "email.deleted"), "email.deleted"
+    told = [(event.type, event.sequence) for event in stored.events]
+    types_ = ["email.received", again, "email.updated", again, "email.updated", again]
+    assert told == list(zip(types_, range(1, 7), strict=True))
+    ids = [event.id for event in stored.events]
+    assert len(set(ids)) == 6
+    assert ids[1] == first
 
 
 @given(lives, st.integers(1, 9))
