@@ -205,10 +205,10 @@ class MicrosoftSimulator:
         self.throttle.storm(seconds, retry_after, address)
 
     def age(self, address: str, message_id: str) -> float | None:
-        """How many seconds ago a message could first be read; None if it was there all along, or was changed since."""
+        """How many seconds ago a message could first be read; None if it was there all along, was changed since, or is gone."""
         with self._state.reading() as db:
             row = db.execute(
-                "SELECT visible, state FROM messages WHERE address = ? AND (id = ? OR shown_mutable = ?)",
+                "SELECT visible, state FROM messages WHERE address = ? AND (id = ? OR shown_mutable = ?) AND alive = 1",
                 (address, message_id, message_id),
             ).fetchone()
         if row is None or row["visible"] is None or orjson.loads(row["state"])["key"]:

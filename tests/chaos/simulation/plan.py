@@ -49,7 +49,7 @@ _OUTLOOK_CALLS: tuple[dict[str, Any], ...] = (
     {"fault": "timeout", **_EVERY, "probability": 0.002, "most": 3, "seconds": 2.0},
     {"fault": "cut", **_EVERY, "probability": 0.005},
     {"fault": "garbage", **_EVERY, "probability": 0.005},
-    {"fault": "fresh_404", "probability": 0.2, "seconds": 3.0},
+    {"fault": "fresh_404", "probability": 0.3, "seconds": 6.0},
 )
 _SELDOM_ASKED = ("one_push_client", "bad_page_token")
 """Faults of calls that a small mailbox makes a few times only."""
@@ -272,7 +272,8 @@ def _microsoft(seed: int) -> dict[str, Any]:
     share = chance.choice((0.0, 0.15, 0.4, 0.7))
     calls = []
     for rule in _OUTLOOK_CALLS:
-        has, at, boost = chance.random() < share, chance.randint(1, 40), chance.uniform(1, 6)
+        often = 1.5 if rule.get("methods") == ["token"] or rule["fault"] == "fresh_404" else 1.0
+        has, at, boost = chance.random() < share * often, chance.randint(1, 40), chance.uniform(1, 6)
         if has:
             chosen = {
                 **rule,
