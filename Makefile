@@ -59,11 +59,11 @@ check: $(VENV)/.tests ## Lint, types, unit and docs tests: the one gate
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
-	@$(BIN)/python -m pytest -q -n $(JOBS) tests/unit $(wildcard tests/docs)
+	@$(BIN)/python -m pytest -q -n $(JOBS) tests/unit
 
 .PHONY: test
-test: $(VENV)/.tests ## All tests (T="tests/unit -k fold" passes arguments on to pytest)
-	@$(BIN)/python -m pytest -n $(JOBS) $(T)
+test: $(VENV)/.tests $(if $(T),,check) ## The gate, then all other tests (T="tests/unit -k fold" runs just what pytest is told to)
+	@$(BIN)/python -m pytest -n $(JOBS) $(or $(T),tests --ignore tests/unit)
 
 .PHONY: chaos
 chaos: $(VENV)/.tests ## Simulate crashes, races and faults, one run per seed (SEEDS=100 FIRST=1 JOBS=2 JSON=1 CRASHES=1)
