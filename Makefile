@@ -34,6 +34,8 @@ T ?=
 JOBS ?= 2
 NEW ?=
 DAYS ?= 365
+WHO ?=
+ROLE ?= admin
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYTHONPATH := $(CURDIR)
@@ -93,6 +95,10 @@ import-archive: $(VENV)/.runtime ## An export as the beginning of a data folder 
 rotate-keys: $(VENV)/.runtime ## A new key for our own access tokens (DATA=.data/run, or BACKEND=cloud; NOW=1 if the old one was stolen)
 	@BACKEND="$(BACKEND)" $(BIN)/python -m infra.rotate_keys --data "$(or $(DATA),.data/run)" \
 		$(if $(filter-out 0,$(NOW)),--now)
+
+.PHONY: role
+role: $(VENV)/.runtime ## Make somebody who signs in here an admin (WHO=ann@example.org ROLE=admin, service or owner; DATA, BACKEND=cloud)
+	@BACKEND="$(BACKEND)" $(BIN)/python -m infra.role "$(WHO)" "$(ROLE)" --data "$(or $(DATA),.data/run)"
 
 .PHONY: rewrap
 rewrap: $(VENV)/.runtime ## Wrap all data keys under the newest vault key (NEW=1 adds one first; DATA=.data/run, or BACKEND=cloud)

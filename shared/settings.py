@@ -83,6 +83,9 @@ class Settings:
     invoker_secret: str = _setting(
         "INVOKER_SECRET", "", "What triggers show instead in development; refused with `BACKEND=cloud`."
     )
+    cloud_run_service: str = _setting(
+        "K_SERVICE", "", "Set by Cloud Run, which checks who triggers a function; elsewhere in the cloud we have to."
+    )
     gmail_api_url: str = _setting("GMAIL_API_URL", "https://gmail.googleapis.com/", "Root of the Gmail API.")
     google_oidc_discovery_url: str = _setting(
         "GOOGLE_OIDC_DISCOVERY_URL",

@@ -14,7 +14,7 @@ from flask import Flask, Response, request
 from shared import refs
 from shared.errors import NotFound, Unauthorized
 from shared.events.envelope import iso
-from shared.http import fields
+from shared.http import fields, lists
 from shared.http.app import create_app, json_answer
 from shared.http.auth import Verifier, caller, require_token
 from shared.http.limits import remote_address
@@ -116,14 +116,14 @@ def _sessions(app: Flask, deps: AuthDeps) -> None:
         return json_answer(
             {
                 "user": _user(profile.data if profile is not None else told),
-                "session": None if found is None else _session(found, principal.session),
+                "session": None if found is None else lists.session(found, principal.session),
             }
         )
 
     @app.get("/api/auth/sessions")
     def sessions() -> Response:
         principal = caller()
-        return json_answer({"sessions": [_session(row, principal.session) for row in deps.sessions.of(principal.uid)]})
+        return lists.sessions(deps.sessions.of(principal.uid), principal.session)
 
     @app.delete("/api/auth/sessions/<session_id>")
     def revoke(session_id: str) -> Response:
@@ -159,11 +159,6 @@ def _user(profile: dict[str, Any]) -> dict[str, Any]:
         "name": profile["name"],
         "created_at": None if profile["created_at"] is None else iso(profile["created_at"]),
     }
-
-
-def _session(row: dict[str, Any], current: str | None) -> dict[str, Any]:
-    times = {name: iso(row[name]) for name in ("created_at", "used_at", "expires_at")}
-    return {**row, **times, "current": row["id"] == current}
 
 
 def _enveloped(deps: AuthDeps, data: dict[str, Any]) -> Response:

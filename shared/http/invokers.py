@@ -1,7 +1,8 @@
 """Who may trigger a function that is not for people: Google's own callers, by the tokens that they bring.
 
 Where the platform asks for the caller's identity, as Cloud Run does for every service of ours that is not public, this asks
-for nothing: what arrives there has been let in, and Cloud Run has cut the signature off the token. Elsewhere::
+for nothing: what arrives there has been let in, and Cloud Run has cut the signature off the token. Elsewhere, and then a
+function in the cloud that has neither refuses to start::
 
     INVOKER_AUDIENCE + INVOKER_ACCOUNTS   an OIDC token of Google's, for one of the audiences, of one of the accounts
     INVOKER_SECRET                        development: the secret that the local gateway asks for; never with BACKEND=cloud
@@ -58,6 +59,10 @@ def invoker_check(settings: Settings, clock: Clock, fetch: Fetch | None = None) 
         raise ConfigurationError("Set either INVOKER_AUDIENCE or INVOKER_SECRET.")
     if audiences:
         return _google(settings, clock, fetch or over_http(clock))
+    if settings.backend == "cloud" and not settings.cloud_run_service:
+        raise ConfigurationError(
+            "Outside Cloud Run nobody else checks callers: set INVOKER_AUDIENCE and INVOKER_ACCOUNTS."
+        )
     return _development(secret) if secret else None
 
 

@@ -2,15 +2,21 @@
 
 A role comes from our own issuer, or from one that is allowed to give it (``identity/tokens``); whoever comes without one is an
 ``owner``. Everybody may do everything with what is theirs. What is somebody else's takes a line of the table, and a role that
-is not in it may nothing at all. Admins see that people are well and who did what; they never see mail, events or tokens.
+is not in it may nothing at all. Admins see that people are well and who did what, and may end sessions; they never see mail,
+events or tokens. Who is an admin with us, the operator says: ``give`` is what ``make role`` does.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from shared.errors import Forbidden
+from shared import refs
+from shared.errors import Forbidden, InvalidRequest, NotFound
 from shared.identity.tokens import Principal
+from shared.identity.trail import Trail
+from shared.identity.uids import is_uid
+from shared.identity.users import refuse_erasing
+from shared.ports import Update
 
 OWNER, ADMIN, SERVICE = "owner", "admin", "service"
 
@@ -30,7 +36,7 @@ ACTIONS: Mapping[str, frozenset[str]] = {
 _OTHERS: Mapping[str, frozenset[tuple[str, str]]] = {
     OWNER: frozenset(),
     ADMIN: frozenset({("status", "read"), ("audit", "read"), ("sessions", "read"), ("sessions", "revoke")}),
-    SERVICE: frozenset({("provider_token", "read"), ("export", "create"), ("export", "read")}),
+    SERVICE: frozenset({("provider_token", "read")}),
 }
 """What a role may do with what is somebody else's."""
 
@@ -54,3 +60,24 @@ def require_permission(principal: Principal, resource: str, action: str, owner_u
     """Raises ``Forbidden`` unless ``has_permission``."""
     if not has_permission(principal, resource, action, owner_uid):
         raise Forbidden("Your role does not allow this.")
+
+
+def give(trail: Trail, uid: str, role: str) -> bool:
+    """Give somebody who signs in with us a role, which their next access token has; False where they have it.
+
+    Raises ``InvalidRequest`` for what is no role, ``NotFound``, ``AccountDeleted``, ``StoreError``.
+    """
+    if role not in ROLES:
+        raise InvalidRequest(f"There is no role {role!r}, only {', '.join(sorted(ROLES))}.", field="role")
+    ref = refs.user(uid)
+    doc = trail.store.get([ref]).get(ref) if is_uid(uid) else None
+    if doc is None:
+        raise NotFound("There is no such user.")
+    refuse_erasing(doc.data)
+    before = doc.data.get("role", OWNER)
+    if before == role:
+        return False
+    trail.store.commit(
+        [Update(ref, {"role": role}, doc.version), trail.entry(uid, "role", by="operator", before=before, role=role)]
+    )
+    return True

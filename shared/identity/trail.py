@@ -18,7 +18,7 @@ from shared.ports import Clock, Create, Data, Doc, Scalar, Store
 ACTIONS = frozenset(
     {
         "sign_up", "sign_in", "sign_out", "session_revoked", "session_replayed", "connect", "disconnect", "token_access",
-        "reauth", "export", "deletion", "admin_read",
+        "reauth", "export", "deletion", "admin_read", "role",
     }
 )  # fmt: skip
 MAX_TEXT = 200

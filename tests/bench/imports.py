@@ -64,6 +64,7 @@ def cloud_environment(folder: Path) -> dict[str, str]:
     credentials.write_text(json.dumps(user))
     return {
         "BACKEND": "cloud",
+        "K_SERVICE": "a-function",
         "INVOKER_SECRET": "",  # of development alone
         "GOOGLE_CLOUD_PROJECT": PROJECT,
         "CLOUD_LOCATION": "europe-west1",

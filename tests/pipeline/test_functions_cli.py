@@ -103,7 +103,7 @@ def test_a_function_answers_from_a_clean_checkout(function: Function, checkout: 
 
 @each_function
 def test_a_function_without_a_project_says_so(function: Function, checkout: Path, tmp_path: Path) -> None:
-    with served(function, checkout, tmp_path, BACKEND="cloud") as url:
+    with served(function, checkout, tmp_path, BACKEND="cloud", K_SERVICE=function.name) as url:
         status, body = ask(url, *call_of(function), tmp_path / "log")
     sentence = "GOOGLE_CLOUD_PROJECT must name the Google Cloud project."
     assert (status, body["error"]) == (500, {"code": "misconfigured", "message": sentence, "details": {}})

@@ -168,7 +168,10 @@ AUTH = {
 """Asked of another, in this order."""
 
 
-ADMIN = {"GET /admin/users/{uid}/status", "GET /admin/users/{uid}/audit"}
+ADMIN = {
+    "GET /admin/users/{uid}/status", "GET /admin/users/{uid}/audit", "GET /admin/users/{uid}/sessions",
+    "DELETE /admin/users/{uid}/sessions/{session_id}",
+}  # fmt: skip
 """Asked by an admin."""
 
 
@@ -196,7 +199,9 @@ def test_the_example_answers_of_an_export_have_the_form_of_real_ones(tmp_path: P
 @pytest.mark.parametrize("route", sorted(ADMIN))
 def test_the_example_answers_for_admins_have_the_form_of_real_ones(route: str) -> None:
     admins = Admins()
-    real = admins.get(route.split()[1].format(uid="ann")).get_json()
+    method, path = route.split()
+    session_id = admins.signed_in()
+    real = admins.client.open(path.format(uid="ann", session_id=session_id), method=method).get_json()
     [example] = blocks(section(PAGE, f"`{route}`"), "json")
     # What a mailbox shows is the example of GET /mail/status.
     assert _form(json.loads(example) | {"mailboxes": []}) == _form(real | {"mailboxes": []})

@@ -10,6 +10,7 @@ from werkzeug.test import TestResponse
 from shared.http.admin import admin_routes
 from shared.http.app import create_app
 from shared.http.auth import require_token
+from shared.identity.sessions import Sessions
 from shared.identity.tokens import Principal
 from shared.identity.trail import Trail
 from shared.ports import Create, Data, Doc, Query
@@ -51,6 +52,10 @@ class Admins:
 
     def trail(self, uid: str = "ann") -> list[Data]:
         return Trail(self.store, self.clock).page(uid, None, 100)[0]
+
+    def signed_in(self, uid: str = "ann") -> str:
+        """Open a session; answers its id."""
+        return Sessions(self.store, self.clock, Trail(self.store, self.clock)).open(uid, "email", "a browser").id
 
     def get(self, path: str, **parameters: Any) -> TestResponse:
         return self.client.get(path, query_string=parameters)

@@ -14,7 +14,7 @@ from shared.ports import Create
 from tests.unit.http.admin_world import STATUS, Admins
 from tests.unit.http.api_world import code_of
 
-ROUTES = ("/admin/users/ann/status", "/admin/users/ann/audit")
+ROUTES = ("/admin/users/ann/status", "/admin/users/ann/audit", "/admin/users/ann/sessions")
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def test_an_admin_reads_what_was_done_with_an_account(admins: Admins) -> None:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize(("path", "what"), [(ROUTES[0], "status"), (ROUTES[1], "audit")])
+@pytest.mark.parametrize(("path", "what"), [(ROUTES[0], "status"), (ROUTES[1], "audit"), (ROUTES[2], "sessions")])
 def test_each_reading_is_on_the_trail_of_the_person(admins: Admins, path: str, what: str) -> None:
     admins.get(path)
     admins.get(path)
@@ -72,7 +72,7 @@ def test_nobody_else_may_and_nobody_else_learns_who_exists(admins: Admins, path:
 
 
 @pytest.mark.parametrize("uid", ["nobody", "a.b", "x" * 65, "%2e%2e", "ann:primary", "änn", "__x__", "ann%00"])
-@pytest.mark.parametrize("what", ["status", "audit"])
+@pytest.mark.parametrize("what", ["status", "audit", "sessions"])
 def test_somebody_who_does_not_exist_is_not_found_and_leaves_no_trail(admins: Admins, uid: str, what: str) -> None:
     commits = len(admins.store.commits)
     response = admins.get(f"/admin/users/{uid}/{what}")
@@ -116,3 +116,31 @@ def test_a_long_trail_comes_in_pages_and_a_cursor_belongs_to_one_person(admins: 
 def test_a_wrong_page_is_refused_before_it_is_written_down(admins: Admins) -> None:
     assert admins.get(ROUTES[1], limit="x").status_code == 400
     assert admins.trail() == []
+
+
+def test_an_admin_lists_the_sessions_of_somebody_and_ends_one(admins: Admins) -> None:
+    first, second = admins.signed_in(), admins.signed_in()
+    listed = admins.get(ROUTES[2]).get_json()["sessions"]
+    assert sorted(row["id"] for row in listed) == sorted([first, second])
+    assert all(row["current"] is False for row in listed)
+    assert admins.client.delete(f"{ROUTES[2]}/{first}").status_code == 200
+    assert [row["id"] for row in admins.get(ROUTES[2]).get_json()["sessions"]] == [second]
+    [entry] = [entry for entry in admins.trail() if entry["action"] == "session_revoked"]
+    assert (entry["by"], entry["about"]) == ("eve", {"session": first})
+    assert admins.client.delete(f"{ROUTES[2]}/{first}").status_code == 404
+
+
+@pytest.mark.parametrize("role", ["owner", "service", ""])
+def test_nobody_else_ends_sessions_of_somebody(admins: Admins, role: str) -> None:
+    kept = admins.signed_in()
+    admins.principal = replace(admins.principal, role=role)
+    assert admins.client.delete(f"{ROUTES[2]}/{kept}").status_code == 403
+    admins.principal = Principal("ann")
+    assert [row["id"] for row in admins.get(ROUTES[2]).get_json()["sessions"]] == [kept]
+
+
+def test_a_session_is_ended_only_below_its_own_person(admins: Admins) -> None:
+    kept = admins.signed_in("ann")
+    assert admins.client.delete(f"/admin/users/eve/sessions/{kept}").status_code == 404
+    assert admins.client.delete(f"/admin/users/nobody/sessions/{kept}").status_code == 404
+    assert len(admins.get(ROUTES[2]).get_json()["sessions"]) == 1

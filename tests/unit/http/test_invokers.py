@@ -95,7 +95,12 @@ def test_where_the_platform_checks_the_app_asks_for_nothing() -> None:
     site = Site(invoker_audience=(), invoker_accounts=())
     assert site.post(None).status_code == 200
     assert site.google.asked == []
-    assert invoker_check(Settings(backend="cloud"), FakeClock()) is None
+    assert invoker_check(Settings(backend="cloud", cloud_run_service="sync"), FakeClock()) is None
+
+
+def test_where_nobody_checks_the_app_does_not_start() -> None:
+    with pytest.raises(ConfigurationError, match="Outside Cloud Run"):
+        Site(invoker_audience=(), invoker_accounts=(), backend="cloud")
 
 
 # Forged

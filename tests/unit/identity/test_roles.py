@@ -26,8 +26,8 @@ audit/read              no     yes    no
 sessions/read           no     yes    no
 sessions/revoke         no     yes    no
 provider_token/read     no     no     yes
-export/create           no     no     yes
-export/read             no     no     yes
+export/create           no     no     no
+export/read             no     no     no
 account/delete          no     no     no
 """
 

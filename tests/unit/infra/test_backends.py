@@ -15,6 +15,7 @@ from infra.local.tokens import public_key
 
 CLOUD = {
     "BACKEND": "cloud",
+    "K_SERVICE": "a-function",
     "GOOGLE_CLOUD_PROJECT": "brainstem-1",
     "CLOUD_LOCATION": "europe-west1",
     "GMAIL_TOPIC": "projects/brainstem-1/topics/gmail",
