@@ -140,10 +140,11 @@ def crash_points() -> int:
     return counter.calls
 
 
-def test_a_crash_at_any_port_call_loses_and_doubles_nothing(tmp_path):
+def test_a_crash_at_every_third_port_call_loses_and_doubles_nothing(tmp_path):
+    """All of them, and more, are played by ``tests.chaos.crashes``."""
     points = crash_points()
     assert points > 100
-    for number in range(1, points + 1):
+    for number in range(1, points + 1, 3):
         folder = tmp_path / str(number)
         folder.mkdir()
         machine, crashed = life(folder, CrashAt(number))
