@@ -8,12 +8,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from shared.errors import CursorExpired, FolderAbsent
 from shared.providers.base import (
     FOLDER,
     Access,
     Change,
+    Fetched,
     Folder,
     Folders,
     Left,
@@ -21,6 +23,7 @@ from shared.providers.base import (
     Page,
     Profile,
     Span,
+    Upsert,
 )
 from tests.provider import MemoryProvider
 
@@ -110,7 +113,8 @@ class MemoryFolders(MemoryProvider):
 
     def profile(self, access: Access) -> Profile:
         self._called("profile")
-        return Profile(self.address, "", len(self.messages), dict(WELL_KNOWN))
+        there = {id_: label for id_, label in WELL_KNOWN.items() if id_ in self.names}
+        return Profile(self.address, "", len(self.messages), there)
 
     def labels(self, access: Access) -> tuple[str, ...]:
         self._called("labels")
@@ -121,6 +125,9 @@ class MemoryFolders(MemoryProvider):
     ) -> Listing:
         listing = MemoryProvider.list_ids(self, access, page, limit, label, within)
         return replace(listing, versions=tuple(self.messages[id_].version for id_ in listing.ids))
+
+    def fetch(self, access: Access, ids: Sequence[str], threads: Sequence[str] = ()) -> tuple[Fetched, ...]:
+        return tuple(_labelled(access, answer) for answer in MemoryProvider.fetch(self, access, ids, threads))
 
     def folders(self, access: Access, cursor: str) -> Folders:
         self._called("folders")
@@ -141,6 +148,7 @@ class MemoryFolders(MemoryProvider):
             self._called("changes")
             access.meter.spend(1)
             page = self._answer(cursor, folder)
+            page = replace(page, changes=tuple(_labelled(access, change) for change in page.changes))
             if self.on_call is not None:
                 self.on_call("changed")
             return page
@@ -202,3 +210,15 @@ class MemoryFolders(MemoryProvider):
     def _step(self) -> int:
         self._count += 1
         return self._count
+
+
+Answer = TypeVar("Answer", Change, Fetched)
+
+
+def _labelled(access: Access, answer: Answer) -> Answer:
+    """A message carries the well-known name of its folder only if whoever asks knows that it has one."""
+    if not isinstance(answer, Upsert) or not access.folders:
+        return answer
+    unknown = {label for id_, label in WELL_KNOWN.items() if id_ not in access.folders}
+    labels = tuple(label for label in answer.message.labels if label not in unknown)
+    return Upsert(replace(answer.message, labels=labels))

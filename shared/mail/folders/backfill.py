@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from shared import queries
 from shared.errors import Paced
 from shared.events import types
 from shared.mail.apply import Applied, anew, apply, finish
@@ -57,9 +56,9 @@ def _page(ctx: Context, loaded: Loaded, task: StepTask, docs: Sequence[Doc]) -> 
 
 
 def _end(ctx: Context, loaded: Loaded, task: StepTask) -> Applied | None:
-    """Every folder has been read to its end; what began anew or went away meanwhile is left to a resync."""
+    """Every folder that can be has been read to its end; what began anew or went away meanwhile is left to a resync."""
     state, at = loaded.state, ctx.clock.now()
-    marked = ctx.store.query(queries.folders_to_sweep(state.id, state.resyncs + 1))
+    marked = first_round.are_left(ctx, state, state.resyncs + 1)
 
     def advance(current: MailboxState) -> MailboxState:
         ended = _turned(current, at, done=True)

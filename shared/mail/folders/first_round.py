@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from shared import queries
 from shared.errors import Paced
@@ -21,9 +21,9 @@ Advance = Callable[[MailboxState, int, float], MailboxState]
 
 
 def unread(ctx: Context, state: MailboxState) -> list[Doc]:
-    """The folders whose first round comes next; none where all have come to their end.
+    """The folders whose first round comes next; none where all have come to their end, but for those that are stuck.
 
-    Raises ``Paced`` where those that are left have to wait.
+    Raises ``Paced`` where others that are left have to wait.
     """
     now = ctx.clock.now()
     hurried = _is_hurried(state)
@@ -34,7 +34,7 @@ def unread(ctx: Context, state: MailboxState) -> list[Doc]:
     waits: list[float] = []
     while docs:
         after = str(docs[-1].data["order"])
-        waits += [doc.data["retry_at"] - now for doc in docs if doc.data["retry_at"] > now]
+        waits += [doc.data["retry_at"] - now for doc in docs if doc.data["retry_at"] > now and not places.is_stuck(doc)]
         ready = [doc for doc in docs if doc.data["retry_at"] <= now]
         docs = ctx.store.query(queries.folders_in(state.id, places.FIRST, FOLDERS_AT_ONCE - len(ready), after))
         if ready:
@@ -42,6 +42,18 @@ def unread(ctx: Context, state: MailboxState) -> list[Doc]:
     if waits:
         raise Paced("Some folders cannot be read for the time being.", retry_after=min(waits))
     return []
+
+
+def are_left(ctx: Context, state: MailboxState, run: int) -> bool:
+    """Whether there is anything for a resync to do: a first round that is not stuck, or a folder to sweep up to this run."""
+    first = queries.scan(ctx.store, queries.folders_in(state.id, places.FIRST, FOLDERS_AT_ONCE))
+    return any(not places.is_stuck(doc) for doc in first) or next(to_sweep(ctx, state, run), None) is not None
+
+
+def to_sweep(ctx: Context, state: MailboxState, run: int) -> Iterator[Doc]:
+    """The folders that a resync, or one before it, has to sweep and can: what a stuck round would name is not known."""
+    marked = queries.scan(ctx.store, queries.folders_to_sweep(state.id, run))
+    return (doc for doc in marked if doc.data["phase"] != places.FIRST)
 
 
 def _number(state: MailboxState) -> int:

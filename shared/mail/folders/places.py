@@ -7,7 +7,8 @@
     gone        the provider has it no longer: a resync asks for what was stored of it, then the document goes
 
 A folder is walked by one chain at a time, since a provider keeps only the last few cursors of each (docs/graph.md, 6): the
-phase says by which. What a folder newly holds is live sync's; only what may be long is not.
+phase says by which. What a folder newly holds is live sync's; only what may be long is not. A first round that keeps failing is
+``stuck``: nothing waits for it, and while no chain reads first rounds every walk tries whether it can go on.
 """
 
 from __future__ import annotations
@@ -31,6 +32,9 @@ RETRY_FIRST, RETRY_AT_MOST = 60.0, 3_600.0
 ANEW_AFTER = 4
 """So many failures in a row, and a folder is read from its beginning: perhaps it is its cursor that cannot be read."""
 
+PAGES_WITHOUT_CHANGE = 100
+"""So many pages of a round in a row that lead on and tell of nothing, and they are taken for a circle: a few are normal."""
+
 Change: TypeAlias = Create | Update
 """What becomes of a folder's document."""
 
@@ -47,7 +51,8 @@ class Place:
 
     ``sweep`` is the resync that has to ask for what is stored of the folder and was not listed, 0 where there is none.
     ``total`` is how many messages it held when it was first seen. ``round`` counts its first rounds. ``failures`` counts how
-    often in a row it could not be read while others could; before ``retry_at`` it is passed over.
+    often in a row it could not be read while others could; before ``retry_at`` it is passed over. ``idle`` counts the pages
+    in a row that led on and told of nothing.
     """
 
     id: str
@@ -61,6 +66,7 @@ class Place:
     round: int = 0
     failures: int = 0
     retry_at: float = 0.0
+    idle: int = 0
 
     @property
     def label(self) -> str:
@@ -70,7 +76,7 @@ class Place:
 
 def read_place(doc: Doc) -> Place:
     """The folder in a document."""
-    return Place(**{name: doc.data[name] for name in _NAMES})
+    return Place(**{name: doc.data[name] for name in _NAMES if name in doc.data})
 
 
 def changed(doc: Doc, **values: Any) -> tuple[Change, ...]:
@@ -84,6 +90,8 @@ def ask(account: Account, place: Place) -> Page:
     page = account.call(lambda provider, access: provider.changes(access, place.link or "", place.id))
     if page.more and page.cursor == place.link:
         raise ProviderRefused("The provider names the same page of a folder again.")
+    if page.more and not page.changes and place.link is not None and place.idle >= PAGES_WITHOUT_CHANGE:
+        raise ProviderRefused("The pages of a folder lead on and on, and tell of nothing.")
     return page
 
 
@@ -93,11 +101,16 @@ def advanced(doc: Doc, page: Page, sweep: int = 0) -> tuple[Change, ...]:
     ``sweep``: the resync that has to sweep it, where that is only known now.
     """
     phase = doc.data["phase"] if page.more else FOLLOWING
+    idle = 0 if page.changes or not page.more else 1 if doc.data["link"] is None else read_place(doc).idle + 1
+    failures = int(doc.data["failures"])
+    if phase != FIRST or failures < ANEW_AFTER:
+        failures = 0
+    elif not idle:  # a round that was stuck is over its failures at its end, and not in a circle
+        failures = ANEW_AFTER
     # What goes while a first round is under way, the link at its end will tell of; so only its first page counts as a walk.
     walk = {} if doc.data["phase"] == FIRST and doc.data["link"] is not None else WALKED
-    return changed(
-        doc, link=page.cursor, phase=phase, failures=0, retry_at=0.0, sweep=sweep or doc.data["sweep"], **walk
-    )
+    marked = sweep or doc.data["sweep"]
+    return changed(doc, link=page.cursor, phase=phase, failures=failures, retry_at=0.0, idle=idle, sweep=marked, **walk)
 
 
 def swept(doc: Doc) -> tuple[Change, ...]:
@@ -121,6 +134,27 @@ def failing(doc: Doc, run: int, at: float) -> tuple[Change, ...]:
     return changed(doc, phase=FIRST, link=None, sweep=run, round=again, failures=failures, retry_at=retry_at)
 
 
+def is_stuck(doc: Doc) -> bool:
+    """Whether a folder's first round is one that nothing waits for: it has failed often, and the last time it was tried."""
+    return bool(doc.data["phase"] == FIRST and doc.data["failures"] >= ANEW_AFTER and doc.data["retry_at"])
+
+
+def recovered(doc: Doc) -> tuple[Change, ...]:
+    """What becomes of a folder whose stuck round can be read again: it is waited for like any other."""
+    return changed(doc, retry_at=0.0)
+
+
+def is_new(write: Change) -> bool:
+    """Whether the folders' own changes make one known that they had not told of: at most a message's has, without a name."""
+    return isinstance(write, Create) or {"name", "parent"} <= write.data.keys()
+
+
+def is_marked(write: Change) -> bool:
+    """Whether a folder's document becomes one that a resync has to see to."""
+    phase, failures = write.data.get("phase"), write.data.get("failures", 0)
+    return phase == GONE or (phase == FIRST and failures < ANEW_AFTER)
+
+
 def _failed(doc: Doc, at: float) -> tuple[int, float]:
     failures = int(doc.data["failures"]) + 1
     return failures, at + min(RETRY_AT_MOST, RETRY_FIRST * 2.0 ** min(failures - 1, 10))
@@ -128,7 +162,7 @@ def _failed(doc: Doc, at: float) -> tuple[int, float]:
 
 def lost(doc: Doc, run: int) -> tuple[Change, ...]:
     """What has everything asked for that was stored of a folder which is no longer there."""
-    return changed(doc, phase=GONE, link=None, sweep=run)
+    return changed(doc, phase=GONE, link=None, sweep=run, failures=0, retry_at=0.0)
 
 
 def learned(ctx: Context, state: MailboxState, folders: Folders, whole: bool, run: int) -> tuple[Change, ...]:

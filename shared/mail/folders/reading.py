@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from shared import refs
+from shared import queries, refs
 from shared.errors import (
     CursorExpired,
     FolderAbsent,
@@ -17,7 +17,7 @@ from shared.errors import (
 )
 from shared.mail.context import Account, Context
 from shared.mail.folders import places
-from shared.mail.state import MailboxState, troubled
+from shared.mail.state import MailboxState, Trouble, troubled
 from shared.mail.tasks import StepTask
 from shared.ports import Doc, Put
 from shared.providers.base import Change, Page, Upsert
@@ -41,9 +41,10 @@ PATIENT_FAILURES = 3
 class Read:
     """What a step has read, and how far it has come in the order of the folders.
 
-    ``named`` is kept for a sweep. ``marked``: folders may have to be read anew or swept. ``trouble`` ended it early; what was
+    ``named`` is kept for a sweep. ``marked``: a resync has folders to read or to sweep. ``trouble`` ended it early; what was
     read before is whole. ``failed`` is why one folder was passed over, ``retry_at`` when one that was can be read again.
-    ``unfinished``: one has more pages, and gave way to the others.
+    ``unfinished``: one has more pages, and gave way to the others. ``over`` is what the mailbox says of its folders and is
+    no longer true.
     """
 
     after: str
@@ -59,6 +60,7 @@ class Read:
     failed: ProviderError | None = None
     retry_at: float | None = None
     ended: bool = False
+    over: Trouble | None = None
 
 
 def read(
@@ -123,16 +125,54 @@ def sooner(one: float | None, other: float | None) -> float | None:
 
 def _pass_over(got: Read, state: MailboxState, doc: Doc, error: ProviderError, at: float) -> None:
     writes = places.failing(doc, places.sweeping(state), at)
-    got.places += writes
+    _keep(got, writes)
     got.retry_at = sooner(got.retry_at, writes[0].data["retry_at"])
-    got.failed, got.marked = error, True
+    got.failed = error
+
+
+def _keep(got: Read, writes: Sequence[places.Change]) -> None:
+    got.places += writes
+    got.marked |= any(places.is_marked(write) for write in writes)
+
+
+def revisit(ctx: Context, account: Account, state: MailboxState, got: Read, well: bool) -> None:
+    """At the end of a walk: try folders whose first rounds are stuck, and learn whether any cannot be read.
+
+    One page of each that has waited long enough, and only while no chain reads first rounds. The page is not kept: what can
+    be read again is a resync's. ``well``: the walk has passed over none of its own.
+    """
+    trouble = state.troubles.get("folders")
+    if state.catching_up and trouble is None:
+        return
+    docs = list(queries.scan(ctx.store, queries.folders_in(state.id, places.FIRST, FOLDERS_AT_ONCE)))
+    if well and not any(doc.data["failures"] for doc in docs):
+        got.over = trouble
+    if state.catching_up:
+        return
+    begun = ctx.clock.now()
+    for doc in [doc for doc in docs if doc.data["retry_at"] <= begun][:FOLDERS_AT_ONCE]:
+        if ctx.clock.now() - begun > SECONDS_AT_ONCE:
+            return
+        try:
+            places.ask(account, places.read_place(doc))
+        except (CursorExpired, FolderAbsent) as refused:
+            _keep(got, places.absent_or_anew(doc, refused, places.sweeping(state), begun))
+        except (ProviderRefused, ProviderUnavailable) as error:
+            _keep(got, places.failing(doc, places.sweeping(state), begun))
+            got.failed = error
+        except (RateLimited, Paced) as limit:
+            got.trouble = limit
+            return
+        else:
+            got.places += places.recovered(doc)
+            got.marked = True
 
 
 def said(state: MailboxState, got: Read) -> MailboxState:
-    """The mailbox, with the reason why a folder of it could not be read, until all could be."""
+    """The mailbox, with the reason why a folder of it could not be read, until all can be."""
     if got.failed is not None:
         return troubled(state, "folders", f"A folder could not be read: {got.failed.message}")
-    if got.ended and got.retry_at is None and "folders" in state.troubles:
+    if got.over is not None and state.troubles.get("folders") == got.over:
         return replace(state, troubles={name: one for name, one in state.troubles.items() if name != "folders"})
     return state
 
@@ -146,14 +186,12 @@ def _one(
         sweep = places.sweeping(state)
     at = ctx.clock.now()
     if sweep and place.link is None and place.phase == places.FOLLOWING:
-        got.places += places.anew(doc, sweep, at)  # a new one that something was moved to: its round is a resync's
-        got.marked = True
+        _keep(got, places.anew(doc, sweep, at))  # a new one that something was moved to: its round is a resync's
         return False
     try:
         page = places.ask(account, place)
     except (CursorExpired, FolderAbsent) as refused:
-        got.places += places.absent_or_anew(doc, refused, places.sweeping(state), at)
-        got.marked = True
+        _keep(got, places.absent_or_anew(doc, refused, places.sweeping(state), at))
         return False
     _add(got, state, doc, place, page, sweep, number)
     return page.more
@@ -171,4 +209,6 @@ def _add(got: Read, state: MailboxState, doc: Doc, place: places.Place, page: Pa
     got.listed += len(ids)
     if sweep:
         kept = {"run": sweep, "label": place.label, "round": place.round, "ids": ids}
-        got.named.append(Put(refs.resync_page(state.id, sweep, number), kept))
+        # By the run that reads it: what an earlier one has named of a round that got stuck must not be written over.
+        run = sweep if state.resync is None else state.resync.run
+        got.named.append(Put(refs.resync_page(state.id, run, number), kept))

@@ -6,7 +6,8 @@
     a folder has gone ................. what is stored of it is asked for
     sweep: a message that the provider knows has moved; one that it answers 404 for is deleted; then the folder is done
 
-Live sync follows all other folders meanwhile. What is marked while a sweep goes on waits for the next one.
+Live sync follows all other folders meanwhile. What is marked while a sweep goes on waits for the next one. A folder whose
+first round is stuck keeps its mark, and what its round has named, for the resync that begins once it can be read.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from shared.mail.apply import Applied, anew, apply, believed, finish
 from shared.mail.context import Account, Context, Loaded
 from shared.mail.fold import Notice, Work
 from shared.mail.folders import first_round, places
+from shared.mail.folders.reading import FOLDERS_AT_ONCE
 from shared.mail.resync import ASKED_AT_ONCE, SWEPT_AT_ONCE
 from shared.mail.state import STUCK_AFTER, MailboxState, Resync, healthy
 from shared.mail.tasks import StepTask, continue_chain, page_of, portion
@@ -68,11 +70,10 @@ def _list(ctx: Context, loaded: Loaded, task: StepTask) -> Applied | None:
 def _sweep(ctx: Context, loaded: Loaded, resync: Resync, task: StepTask) -> Applied | None:
     """Ask for what is stored of one marked folder and was not named, some messages a step; then for that of the next."""
     state = loaded.state
-    marked = ctx.store.query(queries.folders_to_sweep(state.id, resync.run))
-    if not marked:
+    folder = next(first_round.to_sweep(ctx, state, resync.run), None)
+    if folder is None:
         return _end(ctx, loaded, resync, task)
     account = Account(ctx, state, "background")
-    folder = marked[0]
     place = places.read_place(folder)
     position = resync.after if resync.token == place.label else None  # of another folder it says nothing
     docs = ctx.store.query(queries.messages_in(state.id, place.label, SWEPT_AT_ONCE, position))
@@ -109,10 +110,11 @@ def _sweep(ctx: Context, loaded: Loaded, resync: Resync, task: StepTask) -> Appl
 def _end(ctx: Context, loaded: Loaded, resync: Resync, task: StepTask) -> Applied | None:
     """All marked folders have been swept; those that were marked meanwhile are the next resync's."""
     state, at = loaded.state, ctx.clock.now()
-    pages = [page.ref for page in queries.scan(ctx.store, queries.resync_pages(state.id))]
-    later = ctx.store.query(queries.folders_in(state.id, places.FIRST, 1))
-    later = later or ctx.store.query(queries.folders_to_sweep(state.id, resync.run + 1))
-    writes: tuple[Write, ...] = tuple(Delete(page) for page in pages)
+    first = queries.scan(ctx.store, queries.folders_in(state.id, places.FIRST, FOLDERS_AT_ONCE))
+    stuck = {_round(place) for place in map(places.read_place, first) if place.link is not None}
+    pages = queries.scan(ctx.store, queries.resync_pages(state.id))
+    later = first_round.are_left(ctx, state, resync.run + 1)
+    writes: tuple[Write, ...] = tuple(Delete(page.ref) for page in pages if _naming(page) not in stuck)
     notice = Notice(types.COMPLETED, {"kind": "resync", "listed": resync.listed})
 
     def advance(current: MailboxState) -> MailboxState:
@@ -126,10 +128,17 @@ def _named(ctx: Context, state: MailboxState, place: places.Place) -> set[str]:
     """What the folder's last round has named; nothing of a folder that is gone, and nothing that an earlier round did."""
     if place.phase == places.GONE:
         return set()
-    mine = (place.sweep, place.label, place.round)
     pages = queries.scan(ctx.store, queries.resync_pages(state.id))
-    found = (page.data for page in pages if (page.data["run"], page.data["label"], page.data["round"]) == mine)
-    return {id_ for data in found for id_ in data["ids"]}
+    return {id_ for page in pages if _naming(page) == _round(place) for id_ in page.data["ids"]}
+
+
+def _round(place: places.Place) -> tuple[int, str, int]:
+    return place.sweep, place.label, place.round
+
+
+def _naming(page: Doc) -> tuple[int, str, int]:
+    """Which round a page of names is of."""
+    return page.data["run"], page.data["label"], page.data["round"]
 
 
 def _answers(account: Account, docs: list[Doc], at: float) -> tuple[Change, ...]:

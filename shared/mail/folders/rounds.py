@@ -18,17 +18,26 @@ import math
 from dataclasses import replace
 
 from shared import queries
-from shared.errors import CursorExpired
+from shared.errors import CursorExpired, ProviderRefused, ProviderUnavailable
 from shared.mail.apply import apply, finish
 from shared.mail.context import Account, Context, Loaded, amend_mailbox
 from shared.mail.fold import Work
 from shared.mail.folders import hints, places, resync
-from shared.mail.folders.reading import FOLDERS_AT_ONCE, HURRY_EVERY, Read, read, said, sooner
+from shared.mail.folders.reading import (
+    FOLDERS_AT_ONCE,
+    HURRY_EVERY,
+    PATIENT_FAILURES,
+    Read,
+    read,
+    revisit,
+    said,
+    sooner,
+)
 from shared.mail.live import PUSHED_WITHIN, left_over
 from shared.mail.state import STUCK_AFTER, MailboxState, Walk, followed, healthy
 from shared.mail.tasks import StepTask, continue_chain, enqueue_once, page_of, poll
 from shared.observability import logs
-from shared.providers.base import Upsert
+from shared.providers.base import Folders, Upsert
 
 LEARNED_AT_ONCE = 1_000
 """Folders that one commit makes known, at most."""
@@ -48,7 +57,9 @@ def look(ctx: Context, loaded: Loaded, task: StepTask) -> bool:
         return (task.page is not None and task.page != page_of(state, "live")) or _begin(ctx, loaded, task)
     if task.page != page_of(state, "live"):
         if task.rung:
-            amend_mailbox(ctx, state.id, _asked_again, loaded)
+            asked = amend_mailbox(ctx, state.id, _asked_again, loaded)
+            if asked is None or asked.walk is None:
+                return False  # it has ended meanwhile, and may have been past what the doorbell is about
         continue_chain(ctx.tasks, state, "live", task.published)  # perhaps its next step never was enqueued
         return True
     return _folders(ctx, loaded, task) if state.walk.after is None else _changes(ctx, loaded, state.walk, task)
@@ -64,25 +75,26 @@ def _begin(ctx: Context, loaded: Loaded, task: StepTask) -> bool:
 
 
 def _folders(ctx: Context, loaded: Loaded, task: StepTask) -> bool:
-    """Read which folders there are; a cursor that the provider has forgotten leads to reading them all."""
+    """Read which folders there are, and anew which of them are the well-known ones where some are new."""
     state = loaded.state
     account = Account(ctx, state)
     cursor = followed(state)
     at = ctx.clock.now()
-    try:
-        folders = account.call(lambda provider, access: provider.folders(access, cursor))
-        whole = not cursor
-    except CursorExpired:
-        folders = account.call(lambda provider, access: provider.folders(access, ""))
-        whole = True
+    folders, whole = _hierarchy(account, cursor, task)
     learned = places.learned(ctx, state, folders, whole, places.sweeping(state))
+    known = state.folders
+    if any(map(places.is_new, learned)) and (cursor or state.resyncs):  # else connecting has only just asked
+        known = _well_known(account, state, task)
+        learned = places.learned(ctx, replace(state, folders=known), folders, whole, places.sweeping(state))
     total = sum(folder.total for folder in folders.changed)
     part = learned[:LEARNED_AT_ONCE]
-    marked = any(write.data.get("phase") in (places.FIRST, places.GONE) for write in part)
+    marked = any(map(places.is_marked, part))
 
     def advance(current: MailboxState) -> MailboxState:
         if not cursor:
             current = replace(current, backfill=replace(current.backfill, total=total))
+        if known is not state.folders:
+            current = replace(current, folders=known)
         after = current
         if part == learned:  # else the next step reads them once more, and knows these
             # A resync may have asked meanwhile for all folders to be read anew.
@@ -101,11 +113,42 @@ def _folders(ctx: Context, loaded: Loaded, task: StepTask) -> bool:
     return True
 
 
+def _hierarchy(account: Account, cursor: str, task: StepTask) -> tuple[Folders, bool]:
+    """What has become of the folders, and whether that names all there are.
+
+    A cursor that is refused is given up, in whatever words, and one that is not served from time to time: perhaps it is the
+    cursor. It is only lost where the folders can be read without it, so that an outage costs a request and no more.
+    """
+    try:
+        return account.call(lambda provider, access: provider.folders(access, cursor)), not cursor
+    except (CursorExpired, ProviderRefused):
+        if not cursor:
+            raise
+    except ProviderUnavailable:
+        if not cursor or (task.failures + 1) % places.ANEW_AFTER:
+            raise
+    return account.call(lambda provider, access: provider.folders(access, "")), True
+
+
+def _well_known(account: Account, state: MailboxState, task: StepTask) -> dict[str, str]:
+    """Which folders have a well-known name now; as before where that is not to be had, for no folder shall wait for it."""
+    try:
+        return account.call(lambda provider, access: provider.profile(access)).folders
+    except ProviderRefused:
+        return state.folders
+    except ProviderUnavailable:
+        if task.failures < PATIENT_FAILURES:
+            raise
+        return state.folders
+
+
 def _changes(ctx: Context, loaded: Loaded, walk: Walk, task: StepTask) -> bool:
     state = loaded.state
     account = Account(ctx, state)
     docs = ctx.store.query(queries.folders_in(state.id, places.FOLLOWING, FOLDERS_AT_ONCE, walk.after))
     taken = read(ctx, account, state, docs, walk.after or "", task, hurried=walk.stay >= HURRY_EVERY)
+    if taken.ended and taken.trouble is None:
+        revisit(ctx, account, state, taken, sooner(walk.retry_at, taken.retry_at) is None)
     at = ctx.clock.now()
     work = Work(
         "live",
@@ -163,7 +206,7 @@ def _advanced(state: MailboxState, before: MailboxState, taken: Read, at: float)
     again, retry_at = walk.again or taken.unfinished, sooner(walk.retry_at, taken.retry_at)
     walk = replace(walk, after=taken.after, stay=stay, again=again, retry_at=retry_at)
     state = _arrived(state, before, taken, at)
-    if taken.marked and any(write.data.get("phase") in (places.FIRST, places.GONE) for write in taken.places):
+    if taken.marked:
         state = resync.begun(state, at)
     if not taken.ended:
         return _turned(replace(state, walk=walk), at)
