@@ -97,7 +97,7 @@ rotate-keys: $(VENV)/.runtime ## A new key for our own access tokens (DATA=.data
 		$(if $(filter-out 0,$(NOW)),--now)
 
 .PHONY: role
-role: $(VENV)/.runtime ## Make somebody who signs in here an admin (WHO=ann@example.org ROLE=admin, service or owner; DATA, BACKEND=cloud)
+role: $(VENV)/.runtime ## Make somebody who signs in here an admin (WHO=user_id ROLE=admin, service or owner; DATA, BACKEND=cloud)
 	@BACKEND="$(BACKEND)" $(BIN)/python -m infra.role "$(WHO)" "$(ROLE)" --data "$(or $(DATA),.data/run)"
 
 .PHONY: rewrap

@@ -25,8 +25,13 @@ from shared.identity.uids import is_uid
 from shared.ports import Clock, Store
 
 
-def admin_routes(app: Flask, store: Store, clock: Clock, status: Callable[[str], dict[str, Any]]) -> None:
-    """Add ``/admin/users/{uid}/*`` to an app that asks for tokens; ``status`` answers how a user's mailboxes are."""
+def admin_routes(
+    app: Flask, store: Store, clock: Clock, status: Callable[[str], dict[str, Any]], living: Callable[[str], str]
+) -> None:
+    """Add ``/admin/users/{uid}/*`` to an app that asks for tokens; ``status`` answers how a user's mailboxes are.
+
+    ``living`` raises ``errors.AccountDeleted`` for a caller who has left.
+    """
     trail = Trail(store, clock)
     kept = Sessions(store, clock, trail)
 
@@ -56,6 +61,7 @@ def admin_routes(app: Flask, store: Store, clock: Clock, status: Callable[[str],
     @app.delete("/admin/users/<uid>/sessions/<session_id>")
     def admin_revoke(uid: str, session_id: str) -> Response:
         require_permission(caller(), "sessions", "revoke", uid)
+        living(caller().uid)
         _find(uid)
         if not kept.end(uid, session_id, "session_revoked", by=caller().uid):
             raise NotFound("There is no such session.")
@@ -64,6 +70,7 @@ def admin_routes(app: Flask, store: Store, clock: Clock, status: Callable[[str],
     def _read(uid: str, what: str) -> None:
         principal = caller()
         require_permission(principal, what, "read", uid)
+        living(principal.uid)
         _find(uid)
         if principal.uid != uid:
             trail.demand(uid, "admin_read", by=principal.uid, what=what)

@@ -1,7 +1,8 @@
 """The routes of the API: ``/health``, ``/me``, ``/mail/*`` and ``/events``.
 
 Each route validates, asks one capability, and answers with the plain documented object. Whose data it is comes from the
-token alone: a mailbox or stream of somebody else is answered like one that does not exist, and before anything is read.
+token alone: a mailbox or stream of somebody else is answered like one that does not exist, and before anything is read. Then
+each asks whether its caller is still there, which costs one read: a token outlives its person by a while.
 """
 
 from __future__ import annotations
@@ -22,10 +23,11 @@ from shared.http.app import create_app, json_answer
 from shared.http.auth import Verifier, caller, require_token
 from shared.http.exports import Exports, export_routes, trail_routes
 from shared.http.lists import Listed, page, position
+from shared.identity.tokens import Principal
 from shared.identity.trail import Trail
-from shared.identity.users import ensure_user
+from shared.identity.users import ensure_user, known_user
 from shared.oauth.client import needed
-from shared.ports import Clock, Store
+from shared.ports import Clock, Data, Store
 from shared.privacy.deletion import Deletion
 from shared.privacy.tombstones import Tombstones
 from shared.settings import Settings
@@ -105,6 +107,15 @@ class ApiDeps:
     consents: Mapping[str, Callable[[], Consents]]
     """Of each provider where consent is set up; made when first asked for, since it raises ``ConfigurationError``."""
 
+    def profile(self, principal: Principal) -> Data:
+        """The profile, made where there is none. Raises ``AccountDeleted``, ``Retry``."""
+        return ensure_user(self.store, self.clock, principal, self.tombstones)
+
+    def living(self, uid: str) -> str:
+        """The user id; nothing is made of somebody who was never seen. Raises ``AccountDeleted``, ``Retry``."""
+        known_user(self.store, uid, self.tombstones)
+        return uid
+
 
 def create_api(deps: ApiDeps) -> Flask:
     """The API as a Flask app."""
@@ -117,7 +128,7 @@ def create_api(deps: ApiDeps) -> Flask:
 
     @app.get("/me")
     def me() -> Response:
-        profile = ensure_user(deps.store, deps.clock, caller(), deps.tombstones)
+        profile = deps.profile(caller())
         return json_answer(
             {
                 "user_id": profile["uid"],
@@ -135,9 +146,9 @@ def create_api(deps: ApiDeps) -> Flask:
 
     _mail_routes(app, deps)
     _event_routes(app, deps)
-    trail_routes(app, Trail(deps.store, deps.clock))
-    export_routes(app, deps.exports, lambda who: ensure_user(deps.store, deps.clock, who, deps.tombstones))
-    admin_routes(app, deps.store, deps.clock, deps.accounts.status)
+    trail_routes(app, Trail(deps.store, deps.clock), deps.living)
+    export_routes(app, deps.exports, deps.profile, deps.living)
+    admin_routes(app, deps.store, deps.clock, deps.accounts.status, deps.living)
     return app
 
 
@@ -153,14 +164,15 @@ def _mail_routes(app: Flask, deps: ApiDeps) -> None:
                 raise ConfigurationError(_set_up(provider))
             consents().check(wanted.return_to, scopes)
         principal = caller()
-        ensure_user(deps.store, deps.clock, principal, deps.tombstones)
+        deps.profile(principal)
         grant_id = None
-        if tokens is not None:
-            access, refresh, expires_in = tokens
-            grant_id = deps.accounts.grant_id(principal.uid, provider)
-            deps.grants.put(principal.uid, grant_id, provider, access, refresh, expires_in)
         try:
+            # First: what is brought is kept only for a mailbox that then has it.
             _demand(consents, principal.uid, provider, hint, scopes)
+            if tokens is not None:
+                access, refresh, expires_in = tokens
+                grant_id = deps.accounts.grant_id(principal.uid, provider)
+                deps.grants.put(principal.uid, grant_id, provider, access, refresh, expires_in)
             deps.accounts.connect(principal.uid, provider, grant_id)
         except ConsentRequired as refusal:
             if consents is None:
@@ -171,31 +183,32 @@ def _mail_routes(app: Flask, deps: ApiDeps) -> None:
 
     @app.post("/mail/disconnect")
     def disconnect() -> Response:
-        uid, provider = caller().uid, fields.provider(fields.body(fields.Disconnect).provider)
+        provider = fields.provider(fields.body(fields.Disconnect).provider)
+        uid = deps.living(caller().uid)
         deps.accounts.disconnect(uid, provider)
         Trail(deps.store, deps.clock).add(uid, "disconnect", provider=provider)
         return json_answer({"message": "mail sync stopped"})
 
     @app.get("/mail/status")
     def status() -> Response:
-        uid = caller().uid
+        uid = deps.living(caller().uid)
         return json_answer({**deps.accounts.status(uid), "user_id": uid})
 
     @app.get("/mail/messages")
     def messages() -> Response:
-        uid, mailbox = caller().uid, _mailbox()
+        mailbox, uid = _mailbox(), deps.living(caller().uid)
         scope = f"messages\n{mailbox}"
         return page("messages", scope, deps.accounts.messages(uid, mailbox, position(scope), fields.limit()))
 
     @app.get("/mail/gaps")
     def gaps() -> Response:
-        uid, mailbox = caller().uid, _mailbox()
+        mailbox, uid = _mailbox(), deps.living(caller().uid)
         scope = f"gaps\n{mailbox}"
         return page("gaps", scope, deps.accounts.gaps(uid, mailbox, position(scope), fields.limit()))
 
     @app.get("/mail/senders")
     def senders() -> Response:
-        uid = caller().uid
+        uid = deps.living(caller().uid)
         scope = f"senders\n{uid}"
         return page("senders", scope, deps.senders.page(uid, position(scope), fields.limit()))
 
@@ -229,7 +242,7 @@ def _event_routes(app: Flask, deps: ApiDeps) -> None:
     def post_event() -> Response:
         kind, data = fields.event(fields.body(fields.Post))
         principal = caller()
-        ensure_user(deps.store, deps.clock, principal, deps.tombstones)
+        deps.profile(principal)
         return json_answer(deps.events.post(principal.uid, kind, data), 201)
 
     @app.get("/events")
@@ -239,6 +252,7 @@ def _event_routes(app: Flask, deps: ApiDeps) -> None:
             fields.event_type(kind)
         if stream is not None:
             _own(stream, "stream")
+        deps.living(uid)
         scope = f"events\n{uid}\n{stream or ''}"
         try:
             return page("events", scope, deps.events.read(uid, kind, stream, position(scope), fields.limit()))

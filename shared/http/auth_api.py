@@ -1,18 +1,21 @@
 """The routes of our own sign-in: ``/api/auth/*``, and ``/api/v1/auth/*`` whose answers come in an envelope.
 
 Two things are secret here, the password that comes and the tokens that go, and neither is kept or logged. Whoever may not
-sign in is answered alike, whatever the reason. The tokens of other issuers are good here too; they have no session.
+sign in is answered alike, whatever the reason. The tokens of other issuers are good here too; they have no session. Where
+nothing can be signed, no session is opened and no refresh token spent: ``_tokens`` asks for the key first.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from flask import Flask, Response, request
 
 from shared import refs
-from shared.errors import NotFound, Unauthorized
+from shared.errors import NotFound
 from shared.events.envelope import iso
 from shared.http import fields, lists
 from shared.http.app import create_app, json_answer
@@ -25,7 +28,7 @@ from shared.identity.signing import TOKEN_SECONDS
 from shared.identity.users import refuse_erasing
 from shared.oauth.identities import Identities
 from shared.oauth.tickets import Tickets
-from shared.ports import Clock, Store
+from shared.ports import Clock, Data, Store
 from shared.providers.base import PROVIDERS
 from shared.settings import Settings
 
@@ -63,29 +66,33 @@ def _signing_in(app: Flask, deps: AuthDeps) -> None:
     @app.post("/api/auth/sign-up/email")
     def sign_up() -> Response:
         wanted = fields.body(fields.SignUp)
-        opened = deps.accounts.sign_up(wanted.email, wanted.password, wanted.name, _origin(deps))
-        return json_answer(_tokens(deps, opened), 201)
+        open_one = partial(deps.accounts.sign_up, wanted.email, wanted.password, wanted.name, _origin(deps))
+        return json_answer(_tokens(deps, open_one), 201)
 
     @app.post("/api/auth/sign-in/email")
     def sign_in() -> Response:
-        return json_answer(_tokens(deps, _signed_in(deps)))
+        return json_answer(_signed_in(deps))
 
     @app.post("/api/v1/auth/login")
     def login() -> Response:
-        return _enveloped(deps, _tokens(deps, _signed_in(deps)))
+        return _enveloped(deps, _signed_in(deps))
 
     @app.post(f"/api/auth/sign-in/<any({', '.join(PROVIDERS)}):provider>")
     def sign_in_with(provider: str) -> Response:
         proof = fields.body(fields.Proof)
-        identity = Identities(Tickets(deps.store, deps.clock), provider).take(proof.code, proof.code_verifier)
-        return json_answer(_tokens(deps, deps.accounts.sign_in_with(identity, _origin(deps))))
+
+        def opened() -> Opened:
+            identity = Identities(Tickets(deps.store, deps.clock), provider).take(proof.code, proof.code_verifier)
+            return deps.accounts.sign_in_with(identity, _origin(deps))
+
+        return json_answer(_tokens(deps, opened))
 
 
 def _going_on(app: Flask, deps: AuthDeps) -> None:
     @app.post("/api/v1/auth/refresh")
     def refresh() -> Response:
-        opened = deps.sessions.refresh(fields.body(fields.Refresh).refresh_token)
-        return _enveloped(deps, _tokens(deps, opened))
+        refresh_token = fields.body(fields.Refresh).refresh_token
+        return _enveloped(deps, _tokens(deps, partial(deps.sessions.refresh, refresh_token)))
 
     @app.delete("/api/v1/auth/logout")
     def logout() -> Response:
@@ -105,17 +112,12 @@ def _sessions(app: Flask, deps: AuthDeps) -> None:
     @app.get("/api/auth/session")
     def session() -> Response:
         principal = caller()
-        found = None if principal.session is None else deps.sessions.find(principal.uid, principal.session)
-        if principal.session is not None and found is None:
-            raise Unauthorized("The session is over: sign in again.", reason="session_over")
-        ref = refs.user(principal.uid)
-        profile = deps.store.get([ref]).get(ref)
-        if profile is not None:
-            refuse_erasing(profile.data)
+        found = None if principal.session is None else deps.sessions.demand(principal.uid, principal.session)
+        profile = _profile(deps, principal.uid)
         told = {"uid": principal.uid, "email": principal.email, "name": principal.name, "created_at": None}
         return json_answer(
             {
-                "user": _user(profile.data if profile is not None else told),
+                "user": _user(told if profile is None else profile),
                 "session": None if found is None else lists.session(found, principal.session),
             }
         )
@@ -123,6 +125,7 @@ def _sessions(app: Flask, deps: AuthDeps) -> None:
     @app.get("/api/auth/sessions")
     def sessions() -> Response:
         principal = caller()
+        _profile(deps, principal.uid)
         return lists.sessions(deps.sessions.of(principal.uid), principal.session)
 
     @app.delete("/api/auth/sessions/<session_id>")
@@ -132,20 +135,32 @@ def _sessions(app: Flask, deps: AuthDeps) -> None:
         return json_answer({"message": "session revoked"})
 
 
-def _signed_in(deps: AuthDeps) -> Opened:
+def _signed_in(deps: AuthDeps) -> dict[str, Any]:
     wanted = fields.body(fields.SignIn)
-    return deps.accounts.sign_in(wanted.email, wanted.password, _origin(deps))
+    return _tokens(deps, partial(deps.accounts.sign_in, wanted.email, wanted.password, _origin(deps)))
+
+
+def _profile(deps: AuthDeps, uid: str) -> Data | None:
+    """The profile, where there is one. Raises ``AccountDeleted`` for somebody who is being deleted."""
+    ref = refs.user(uid)
+    known = deps.store.get([ref]).get(ref)
+    if known is None:
+        return None
+    refuse_erasing(known.data)
+    return known.data
 
 
 def _origin(deps: AuthDeps) -> Origin:
     return Origin(remote_address(deps.settings.trusted_proxies), request.headers.get("User-Agent", ""))
 
 
-def _tokens(deps: AuthDeps, opened: Opened) -> dict[str, Any]:
+def _tokens(deps: AuthDeps, session: Callable[[], Opened]) -> dict[str, Any]:
+    key = deps.issuing.signing.key()
+    opened = session()
     return {
         "user": _user(opened.profile),
         "session_id": opened.id,
-        "access_token": deps.issuing.token(opened.profile, opened.id),
+        "access_token": deps.issuing.token(key, opened.profile, opened.id),
         "token_type": "Bearer",
         "expires_in": int(TOKEN_SECONDS),
         "refresh_token": opened.refresh,

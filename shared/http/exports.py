@@ -33,10 +33,13 @@ class Exports(Protocol):
         """A file name and an archive, for whoever has its link. Raises ``errors.Forbidden``, ``errors.NotFound``."""
 
 
-def export_routes(app: Flask, exports: Exports, known: Callable[[Principal], object]) -> None:
+def export_routes(
+    app: Flask, exports: Exports, known: Callable[[Principal], object], living: Callable[[str], str]
+) -> None:
     """``/me/exports``; the endpoint ``archive`` is for those who have a link, so it asks for no token.
 
-    ``known`` makes the caller's profile where there is none. Raises ``errors.AccountDeleted``.
+    ``known`` makes the caller's profile where there is none, ``living`` answers the user id; both raise
+    ``errors.AccountDeleted``.
     """
 
     @app.post("/me/export")
@@ -48,28 +51,29 @@ def export_routes(app: Flask, exports: Exports, known: Callable[[Principal], obj
 
     @app.get("/me/exports")
     def list_exports() -> Response:
-        uid = caller().uid
+        uid = living(caller().uid)
         scope = f"exports\n{uid}"
         return page("exports", scope, exports.page(uid, position(scope), fields.limit()))
 
     @app.get("/me/exports/<export_id>")
     def show_export(export_id: str) -> Response:
-        return json_answer(exports.show(caller().uid, export_id))
+        return json_answer(exports.show(living(caller().uid), export_id))
 
     @app.get("/me/exports/<export_id>/archive")
     def archive(export_id: str) -> Response:
         given = [fields.parameter(name) or "" for name in ("user", "expires", "signature")]
         name, parts = exports.open(given[0], export_id, given[1], given[2])
+        living(given[0])  # once the signature has vouched for the name
         headers = {"Content-Disposition": f'attachment; filename="{name}"'}
         return Response(parts, 200, headers, mimetype="application/gzip")
 
 
-def trail_routes(app: Flask, trail: Trail) -> None:
-    """``GET /me/audit``."""
+def trail_routes(app: Flask, trail: Trail, living: Callable[[str], str]) -> None:
+    """``GET /me/audit``; ``living`` as for ``export_routes``."""
 
     @app.get("/me/audit")
     def audit() -> Response:
-        uid = caller().uid
+        uid = living(caller().uid)
         scope = f"audit\n{uid}"
         entries, behind = trail.page(uid, position(scope), fields.limit())
         shown: list[dict[str, Any]] = [{**entry, "at": iso(entry["at"])} for entry in entries]

@@ -25,7 +25,7 @@ import msgspec
 
 from shared.conversion import convertible
 from shared.errors import ConfigurationError
-from shared.identity.keys import Fetch, Keys, discovered, is_web_url, keys_from, published_at
+from shared.identity.keys import OWN_LIFESPAN, OWN_STALE, Fetch, Keys, discovered, is_web_url, keys_from, published_at
 from shared.identity.uids import own_uid, uid_apart, uid_of
 from shared.ports import Clock
 from shared.settings import Settings
@@ -118,7 +118,8 @@ def _own(settings: Settings, clock: Clock, fetch: Fetch, keys: Keys | None) -> I
     name = settings.auth_issuer
     if name.rstrip("/").endswith("/api/auth"):
         raise ConfigurationError("AUTH_ISSUER is the URL below which /api/auth is, without /api/auth itself.")
-    published = keys or published_at(f"{name.rstrip('/')}{OWN_JWKS}", "AUTH_ISSUER", clock, fetch)
+    where = f"{name.rstrip('/')}{OWN_JWKS}"
+    published = keys or published_at(where, "AUTH_ISSUER", clock, fetch, OWN_LIFESPAN, OWN_STALE)
     return Issuer(name, published, (settings.jwt_audience,), ("RS256",), own_uid, roles=ROLES, has_sessions=True)
 
 

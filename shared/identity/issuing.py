@@ -1,11 +1,15 @@
-"""Our own access tokens: RS256, a quarter of an hour, for the session that they belong to."""
+"""Our own access tokens: RS256, a quarter of an hour, for the session that they belong to.
+
+The key is asked for before a session is opened or goes on, and handed in afterwards: where it cannot be read, no refresh token
+is spent and nothing is written.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
 
-from shared.identity.signing import TOKEN_SECONDS, Signing
+from shared.identity.signing import TOKEN_SECONDS, Signing, SigningKey
 from shared.oauth.tickets import encoded
 from shared.ports import Clock, Data
 
@@ -21,8 +25,8 @@ class Issuing:
     issuer: str
     audience: str
 
-    def token(self, profile: Data, session_id: str) -> str:
-        """An access token for the person of this profile. Raises ``ConfigurationError``, ``Retry``."""
+    def token(self, key: SigningKey, profile: Data, session_id: str) -> str:
+        """An access token for the person of this profile, signed with what ``signing.key`` answered."""
         now = int(self.clock.now())
         claims: dict[str, Any] = {
             "iss": self.issuer,
@@ -35,4 +39,4 @@ class Issuing:
             "jti": encoded(self.clock.entropy(JTI_BYTES)),
         }
         about = {name: profile[name] for name in ("email", "name") if profile.get(name)}
-        return self.signing.sign({**claims, **about})
+        return key.sign({**claims, **about})

@@ -1,7 +1,8 @@
 """The public keys that tokens are verified with: one from the settings, or an issuer's published set.
 
 Of a JWKS (RFC 7517) only asymmetric keys for signatures are taken; ``use`` and ``alg`` may be absent, as they often
-are, and a key that cannot be read is passed over. A key that names its ``alg`` verifies nothing else.
+are, and a key that cannot be read is passed over. A key that names its ``alg`` verifies nothing else. A set without any usable
+key is no answer: what was known goes on serving, as while the issuer is away.
 """
 
 from __future__ import annotations
@@ -30,6 +31,11 @@ LIFESPAN = 300.0
 
 STALE = 86_400.0
 """Seconds for which an old set still serves while the issuer cannot be reached."""
+
+OWN_LIFESPAN = 180.0
+OWN_STALE = 400.0
+"""The same of our own set: after ``make rotate-keys NOW=1`` a stolen key is worth nothing within five minutes, or within ten
+where ``auth`` cannot be reached meanwhile."""
 
 COOL_DOWN = 30.0
 """Seconds between two readings, whatever key ids callers make up and however long the issuer is away."""
@@ -65,11 +71,13 @@ def keys_from(settings: Settings, clock: Clock, fetch: Fetch) -> Keys:
     return published_at(settings.jwt_jwks_url, "JWT_JWKS_URL", clock, fetch)
 
 
-def published_at(url: str, setting: str, clock: Clock, fetch: Fetch) -> PublishedKeys:
+def published_at(
+    url: str, setting: str, clock: Clock, fetch: Fetch, lifespan: float = LIFESPAN, stale: float = STALE
+) -> PublishedKeys:
     """The set at a URL that a setting names. Raises ``ConfigurationError``."""
     if not is_web_url(url):
         raise ConfigurationError(f"{setting} must be an http or https URL.")
-    return PublishedKeys(lambda: fetch(url), clock)
+    return PublishedKeys(lambda: fetch(url), clock, lifespan, stale)
 
 
 def discovered(issuer: str, url: str, clock: Clock, fetch: Fetch) -> PublishedKeys:
@@ -157,10 +165,17 @@ class PublishedKeys:
     Whoever finds its key never waits for another caller; one at a time reads the set again.
     """
 
-    def __init__(self, fetch: Callable[[], Any], clock: Clock) -> None:
-        """Read nothing yet; ``fetch`` answers the JWKS, with a timeout of its own, or raises as a ``Fetch`` does."""
+    def __init__(
+        self, fetch: Callable[[], Any], clock: Clock, lifespan: float = LIFESPAN, stale: float = STALE
+    ) -> None:
+        """Read nothing yet; ``fetch`` answers the JWKS, with a timeout of its own, or raises as a ``Fetch`` does.
+
+        ``lifespan`` and ``stale`` are the seconds after which a set is read again, and serves no more.
+        """
         self._fetch = fetch
         self._clock = clock
+        self._lifespan = lifespan
+        self._stale = stale
         self._keys: Mapping[str, Key] = {}
         self._read_at = self._tried_at = float("-inf")
         self._reading = threading.Lock()
@@ -168,9 +183,9 @@ class PublishedKeys:
     def find(self, kid: str | None) -> Key | None:
         """The key of this id; without an id the only key there is."""
         found = self._known(kid)
-        if found is not None and self._clock.now() - self._read_at < LIFESPAN:
+        if found is not None and self._clock.now() - self._read_at < self._lifespan:
             return found
-        serves = found is not None and self._clock.now() - self._read_at < STALE
+        serves = found is not None and self._clock.now() - self._read_at < self._stale
         if self._reading.acquire(blocking=not serves):
             try:
                 if self._clock.now() - max(self._tried_at, self._read_at) >= COOL_DOWN:
@@ -178,7 +193,7 @@ class PublishedKeys:
             finally:
                 self._reading.release()
         found = self._known(kid)
-        if self._clock.now() - self._read_at < (LIFESPAN if found is None else STALE):
+        if self._clock.now() - self._read_at < (self._lifespan if found is None else self._stale):
             return found
         raise Retry("The issuer's keys cannot be read right now.", retry_after=COOL_DOWN)
 
@@ -196,10 +211,11 @@ class PublishedKeys:
             _LOG.warning("jwks_unreadable", "The issuer's keys could not be read.", error=error)
             return
         published = document.get("keys") if isinstance(document, dict) else None
-        if not isinstance(published, list):
-            _LOG.warning("jwks_unreadable", "What the issuer answered is no key set.")
+        usable = _usable(published) if isinstance(published, list) else {}
+        if not usable:
+            _LOG.warning("jwks_unreadable", "What the issuer answered holds no usable key.")
             return
-        self._keys = _usable(published)
+        self._keys = usable
         self._read_at = self._clock.now()
 
 

@@ -1,9 +1,10 @@
-"""Who may do what with whose data: one table, and a question that everything asks.
+"""Who may do what with whose data: one table, and a question that is asked wherever the data may be somebody else's.
 
 A role comes from our own issuer, or from one that is allowed to give it (``identity/tokens``); whoever comes without one is an
-``owner``. Everybody may do everything with what is theirs. What is somebody else's takes a line of the table, and a role that
-is not in it may nothing at all. Admins see that people are well and who did what, and may end sessions; they never see mail,
-events or tokens. Who is an admin with us, the operator says: ``give`` is what ``make role`` does.
+``owner``. Everybody may do everything with what is theirs, and most routes reach nothing else: they know the caller alone. What
+is somebody else's takes a line of the table, and a role that is not in it may nothing at all. Admins see that people are well
+and who did what, and may end sessions; they never see mail, events or tokens. Who is an admin with us, the operator says:
+``give`` is what ``make role`` does.
 """
 
 from __future__ import annotations

@@ -4,8 +4,10 @@ A refresh token is ``{uid}.{session}.{generation}.{secret}``. The first half of 
 changes with every refresh; a digest of both is kept. So a token that has been replaced is told from one that somebody made
 up: the first ends the session, since its holder or the one before has stolen it; the second changes nothing.
 
-Of refreshes that race, whoever writes first has the successor, by compare-and-set, and the others hold a token that has been
-replaced. After a lost answer the document is read again: it says whether the successor is the one that was about to be written.
+The answer with a successor may be lost on its way to the client. So for ``GRACE`` seconds, and while nobody has used the
+successor, the token before it is good for another one in its place; at any time one token of a family is the newest, and of
+two who come with different ones the second ends the session. After a lost answer of the store the document is read again: it
+says whether the successor is the one that was about to be written.
 """
 
 from __future__ import annotations
@@ -32,6 +34,9 @@ IDLE = 30 * 86_400.0
 LONGEST = 365 * 86_400.0
 MOST = 50
 """Sessions that a person has; who opens one more loses those that were unused for longest."""
+
+GRACE = 60.0
+"""Seconds after a refresh for which the token that was replaced is taken for one whose answer was lost, and not as stolen."""
 
 MAX_CLIENT = 120
 HALF_BYTES = 16
@@ -104,7 +109,7 @@ class Sessions:
         raise Busy("The session could not be written; try again.", retry_after=2)
 
     def refresh(self, token: str) -> Opened:
-        """The next refresh token for one that is good. Raises ``Unauthorized``, ``Retry``."""
+        """The next refresh token for one that is good, or whose answer may be lost. Raises ``Unauthorized``, ``Retry``."""
         parts = _TOKEN.fullmatch(token)
         if parts is None:
             raise _refusal()
@@ -118,9 +123,14 @@ class Sessions:
             if not hmac.compare_digest(row["family"], _digest(family)) or row["expires_at"] <= now:
                 raise _Refused
             if not hmac.compare_digest(row["digest"], _digest(token)):
-                raise _Replayed
+                # Once the successor has been used, it is what ``previous`` names itself.
+                if now - row["used_at"] >= GRACE or not hmac.compare_digest(row.get("previous", ""), _digest(token)):
+                    raise _Replayed
+                # Not ``used_at``: whoever holds a token that was replaced could else put off its end for ever.
+                return {"digest": _digest(successor)}
             return {
                 "digest": _digest(successor),
+                "previous": _digest(token),
                 "generation": int(generation) + 1,
                 "used_at": now,
                 "expires_at": min(now + IDLE, row["created_at"] + LONGEST),
@@ -143,6 +153,13 @@ class Sessions:
         ref = refs.session(uid, session_id)
         doc = self.store.get([ref]).get(ref)
         return None if doc is None or self._is_over(doc) else _shown(doc)
+
+    def demand(self, uid: str, session_id: str) -> dict[str, Any]:
+        """A session as its person sees it. Raises ``Unauthorized`` when it is over, ``Retry``."""
+        found = self.find(uid, session_id)
+        if found is None:
+            raise _refusal()
+        return found
 
     def of(self, uid: str) -> list[dict[str, Any]]:
         """The sessions of a person, the one that was used last in front."""

@@ -20,9 +20,10 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from shared.errors import ConfigurationError, NotFound
+from shared.errors import ConfigurationError, NotFound, Retry
 from shared.identity.keys import Key
 from shared.oauth.tickets import encoded
+from shared.observability import logs
 from shared.ports import Clock, Secrets
 
 SECRET = "signing-keys"  # noqa: S105 - the name of the secret
@@ -30,7 +31,7 @@ ALGORITHM = "RS256"
 BITS = 2_048
 TOKEN_SECONDS = 900.0
 SETTLE = 600.0
-"""Seconds that a new key is published before it signs: longer than a verifier or a cache keeps our key set."""
+"""Seconds that a new key is published before it signs: longer than an instance, a cache or a verifier keeps our key set."""
 
 LINGER = TOKEN_SECONDS + 300.0
 """Seconds that a key is published after the next one has begun to sign; some instances notice that a little later."""
@@ -38,7 +39,11 @@ LINGER = TOKEN_SECONDS + 300.0
 KEPT = 30.0
 """Seconds after which an instance looks at the secret again."""
 
+WITHOUT = 120.0
+"""Seconds after which it signs no more with what it knows, while the secret cannot be read."""
+
 _CREATING = threading.Lock()
+_LOG = logs.named(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +73,10 @@ class SigningKey:
         key = rsa.generate_private_key(public_exponent=65_537, key_size=BITS)
         kept = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         return cls(_thumbprint(key), key.private_bytes(*kept).decode(), created_at, key)
+
+    def sign(self, claims: dict[str, Any]) -> str:
+        """A JWT with these claims."""
+        return jwt.encode(claims, self.private, ALGORITHM, headers={"kid": self.kid})
 
     def published(self) -> dict[str, str]:
         """The public half as a key set shows it (RFC 7517)."""
@@ -136,10 +145,9 @@ class Signing:
         self._may_create = may_create
         self._known: tuple[bytes, Ring, float] | None = None
 
-    def sign(self, claims: dict[str, Any]) -> str:
-        """A JWT with these claims. Raises ``ConfigurationError``, ``Retry``."""
-        key = self._ring().signing(self._clock.now())
-        return jwt.encode(claims, key.private, ALGORITHM, headers={"kid": key.kid})
+    def key(self) -> SigningKey:
+        """The key that signs now; whoever has it can sign. Raises ``ConfigurationError``, ``Retry``."""
+        return self._ring().signing(self._clock.now())
 
     def key_set(self) -> dict[str, Any]:
         """What verifiers read (RFC 7517)."""
@@ -156,7 +164,13 @@ class Signing:
         known, now = self._known, self._clock.now()
         if known is not None and 0 <= now - known[2] < KEPT:
             return known[1]
-        secret = self._read()
+        try:
+            secret = self._read()
+        except Retry as error:
+            if known is None or not 0 <= now - known[2] < WITHOUT:
+                raise
+            _LOG.warning("signing_keys_unread", "The signing keys could not be read; those known go on.", error)
+            return known[1]
         # A ring costs milliseconds to read, the secret is nearly always the same.
         ring = known[1] if known is not None and known[0] == secret else Ring.of(secret)
         self._known = secret, ring, now

@@ -21,9 +21,11 @@ from shared.errors import (
     NotFound,
     ReauthRequired,
     RequestError,
+    Unauthorized,
 )
 from shared.events.envelope import iso
 from shared.identity.roles import OWNER, SERVICE, has_permission
+from shared.identity.sessions import Sessions
 from shared.identity.tokens import Principal
 from shared.identity.trail import Trail
 from shared.identity.uids import is_uid
@@ -70,10 +72,12 @@ class ProviderAccounts:
         """A fresh access token ``{provider, account, access_token, expires_at, scopes}`` of the person's account.
 
         ``account`` is its subject, its mailbox or its address; it has to be said where there are several. Raises
-        ``Forbidden``, ``NotFound``, ``AccountRequired``, ``ReauthRequired``, ``Busy`` while somebody else refreshes,
-        ``AccountDeleted``, provider errors, and ``StoreError`` where the trail cannot be written.
+        ``Unauthorized`` for a token of ours whose session is over, ``Forbidden``, ``NotFound``, ``AccountRequired``,
+        ``ReauthRequired``, ``Busy`` while somebody else refreshes, ``AccountDeleted``, provider errors, and ``StoreError``
+        where the trail cannot be written.
         """
         caller = known_user(self.store, principal.uid, self.tombstones)
+        self._demand_session(principal, uid, provider)
         if (refusal := self._refusal(principal, uid)) is not None:
             # On the caller's own trail: who may not read what is another's writes nothing there either.
             if caller is not None:
@@ -98,6 +102,17 @@ class ProviderAccounts:
             "expires_at": iso(lease.expires_at),
             "scopes": list(lease.scopes),
         }
+
+    def _demand_session(self, principal: Principal, uid: str, provider: str) -> None:
+        """What opens a mailbox for an hour is not for an access token that has outlived its session, as all else is."""
+        if principal.session is None:
+            return
+        try:
+            Sessions(self.store, self.trail.clock, self.trail).demand(principal.uid, principal.session)
+        except Unauthorized as error:
+            whose = None if uid == principal.uid else uid
+            self._refused(principal.uid, principal, provider, str(error.details["reason"]), whose)
+            raise
 
     def _refusal(self, principal: Principal, uid: str) -> BrainstemError | None:
         """Why the caller may not have a token, whatever there is; None where they may."""

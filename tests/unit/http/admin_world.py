@@ -7,6 +7,7 @@ from typing import Any
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
+from shared.errors import AccountDeleted
 from shared.http.admin import admin_routes
 from shared.http.app import create_app
 from shared.http.auth import require_token
@@ -38,13 +39,19 @@ class Admins:
         self.store.commit([Create("users/ann", {"uid": "ann"}), Create("users/eve", {"uid": "eve"})])
         self.principal = Principal("eve", role="admin")
         self.asked: list[str] = []
+        self.left: set[str] = set()
         app = create_app(Settings(version="1.2.3"), self.clock)
         require_token(app, self, public=frozenset())
-        admin_routes(app, self.store, self.clock, self._status)
+        admin_routes(app, self.store, self.clock, self._status, self._living)
         self.client: FlaskClient = app.test_client()
 
     def verify(self, authorization: str | None) -> Principal:
         return self.principal
+
+    def _living(self, uid: str) -> str:
+        if uid in self.left:
+            raise AccountDeleted
+        return uid
 
     def _status(self, uid: str) -> Data:
         self.asked.append(uid)

@@ -89,6 +89,15 @@ def test_somebody_who_is_being_deleted_is_not_found_and_leaves_no_trail(admins: 
     assert len(admins.store.commits) == commits
 
 
+@pytest.mark.parametrize("path", ROUTES)
+def test_an_admin_who_has_left_reads_and_ends_nothing(admins: Admins, path: str) -> None:
+    kept = admins.signed_in()
+    admins.left.add("eve")
+    assert (admins.get(path).status_code, code_of(admins.get(path))) == (410, "account_deleted")
+    assert admins.client.delete(f"{ROUTES[2]}/{kept}").status_code == 410
+    assert admins.trail() == admins.asked == []
+
+
 def test_admins_and_owners_reading_their_own_leave_no_trail_of_an_admin(admins: Admins) -> None:
     assert admins.get("/admin/users/eve/status").status_code == 200
     admins.principal = Principal("ann")

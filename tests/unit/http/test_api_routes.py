@@ -98,6 +98,15 @@ def test_connecting_with_a_usable_grant_that_lacks_something_asks_for_it_and_sta
     assert api.accounts.calls == before
 
 
+def test_tokens_that_come_with_a_demand_that_nothing_meets_are_not_kept(api: ApiWorld) -> None:
+    for _ in range(3):
+        response = api.post("/mail/connect", {**TOKENS, "scopes": ["send"]})
+        assert (response.status_code, code_of(response)) == (409, "consent_required")
+    assert not [ref for ref in api.store.documents if "/grants/" in ref]
+    assert api.keys.commits == []
+    assert api.accounts.calls == []
+
+
 def test_where_consent_is_not_set_up_the_answer_says_what_to_set() -> None:
     api = ApiWorld(consents=False)
     response = api.post("/mail/connect", {"provider": "google"})

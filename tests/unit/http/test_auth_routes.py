@@ -9,7 +9,10 @@ import pytest
 from werkzeug.test import TestResponse
 
 from shared import refs
+from shared.errors import Retry
 from shared.identity.passwords import MAX_BYTES
+from shared.identity.sessions import GRACE
+from shared.identity.signing import KEPT, WITHOUT
 from shared.oauth.browser import challenge
 from shared.oauth.identities import Identities
 from shared.oauth.provider import Identity
@@ -102,12 +105,73 @@ def test_a_replayed_refresh_token_ends_the_session_and_is_on_the_trail(world: Au
     first = world.sign_up()
     second = world.refresh(first["refresh_token"])
     assert second.json is not None
+    world.clock.advance(GRACE)
     assert world.refresh(first["refresh_token"]).status_code == 401
     assert world.refresh(second.json["data"]["refresh_token"]).status_code == 401
     assert world.call("GET", "/api/auth/session", token=first["access_token"]).status_code == 401
     assert [entry["action"] for entry in world.trail(first["user"]["user_id"])] == [
         "sign_up", "session_replayed",
     ]  # fmt: skip
+
+
+def test_a_refresh_whose_answer_was_lost_on_the_line_can_be_asked_again(world: AuthWorld) -> None:
+    first = world.sign_up()
+    assert world.refresh(first["refresh_token"]).status_code == 200
+    world.clock.advance(GRACE / 2)
+    again = world.refresh(first["refresh_token"]).json
+    assert again is not None
+    world.clock.advance(900)
+    assert world.refresh(again["data"]["refresh_token"]).status_code == 200
+    assert [entry["action"] for entry in world.trail(first["user"]["user_id"])] == ["sign_up"]
+
+
+class _Away:
+    def get(self, name: str, version: str | None = None) -> bytes:
+        raise Retry
+
+
+def test_while_the_signing_keys_cannot_be_read_those_known_go_on_for_two_minutes(
+    world: AuthWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = world.sign_up()["refresh_token"]
+    monkeypatch.setattr(world.first.signing, "_secrets", _Away())
+    world.clock.advance(WITHOUT - 1)
+    answer = world.refresh(token)
+    assert (answer.status_code, answer.json is not None) == (200, True)
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_where_nothing_can_be_signed_no_refresh_token_is_spent(
+    world: AuthWorld, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    first = world.sign_up()
+    world.clock.advance(WITHOUT)
+    with monkeypatch.context() as patch:
+        patch.setattr(world.first.signing, "_secrets", _Away())
+        for _ in range(times):
+            assert world.refresh(first["refresh_token"]).status_code == 503
+            world.clock.advance(GRACE + KEPT)
+    assert world.refresh(first["refresh_token"]).status_code == 200
+    assert [entry["action"] for entry in world.trail(first["user"]["user_id"])] == ["sign_up"]
+
+
+def test_where_nothing_can_be_signed_nobody_is_signed_up_or_in_and_no_code_is_used(
+    world: AuthWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = world.sign_up()
+    world.clock.advance(WITHOUT)
+    identities = Identities(Tickets(world.store, world.clock), "google")
+    code = identities.keep(Identity("s-1", EMAIL, True, "Ann"), challenge(VERIFIER))
+    proof = {"code": code, "code_verifier": VERIFIER}
+    with monkeypatch.context() as patch:
+        patch.setattr(world.first.signing, "_secrets", _Away())
+        bob = {"email": "bob@example.org", "password": PASSWORD}
+        assert world.call("POST", SIGN_UP, bob).status_code == 503
+        assert world.sign_in().status_code == 503
+        assert world.call("POST", "/api/auth/sign-in/google", proof).status_code == 503
+    assert world.sign_in("bob@example.org").status_code == 401
+    assert [entry["action"] for entry in world.trail(first["user"]["user_id"])] == ["sign_up"]
+    assert world.call("POST", "/api/auth/sign-in/google", proof).status_code == 200
 
 
 def test_signing_out_ends_this_session_and_no_other(world: AuthWorld) -> None:
@@ -357,6 +421,7 @@ def test_passwords_and_tokens_are_in_no_log(world: AuthWorld, caplog: pytest.Log
     first = world.sign_up()
     second = world.refresh(first["refresh_token"]).json
     assert second is not None
+    world.clock.advance(GRACE)
     world.refresh(first["refresh_token"])
     world.sign_in(EMAIL, "wrong canary password")
     said = "\n".join(str(vars(record)) for record in caplog.records)

@@ -14,12 +14,25 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from infra import rotate_keys
 from shared.adapters.embedded.clock import VirtualClock
 from shared.adapters.embedded.secrets import EmbeddedSecrets
-from shared.errors import ConfigurationError, Unauthorized
+from shared.errors import ConfigurationError, ProviderUnavailable, Retry, Unauthorized
 from shared.http.auth_api import JWKS_SECONDS
 from shared.identity import keys
-from shared.identity.keys import PublishedKeys
-from shared.identity.signing import KEPT, LINGER, SECRET, SETTLE, TOKEN_SECONDS, Ring, Signing, SigningKey, rotate
+from shared.identity.issuers import trusted
+from shared.identity.keys import Keys, PublishedKeys
+from shared.identity.signing import (
+    KEPT,
+    LINGER,
+    SECRET,
+    SETTLE,
+    TOKEN_SECONDS,
+    WITHOUT,
+    Ring,
+    Signing,
+    SigningKey,
+    rotate,
+)
 from shared.identity.tokens import LEEWAY, verified_claims
+from shared.settings import Settings
 from tests.unit.fakes import FakeSecrets
 
 FIRST, SECOND, THIRD = (SigningKey.new(created_at) for created_at in (0.0, 10_000.0, 20_000.0))
@@ -38,7 +51,8 @@ def claims(clock: VirtualClock) -> dict[str, object]:
 def test_the_first_key_is_made_at_first_use_and_stays(clock: VirtualClock) -> None:
     secrets = FakeSecrets()
     kids = {
-        jwt.get_unverified_header(Signing(secrets, clock, may_create=True).sign(claims(clock)))["kid"] for _ in range(3)
+        jwt.get_unverified_header(Signing(secrets, clock, may_create=True).key().sign(claims(clock)))["kid"]
+        for _ in range(3)
     }
     assert kids == {Ring.of(secrets.get(SECRET)).keys[0].kid}
 
@@ -49,7 +63,7 @@ def test_threads_that_come_first_together_make_one_key(tmp_path: Path, clock: Vi
 
     def first(signing: Signing) -> None:
         start.wait()
-        kids.add(jwt.get_unverified_header(signing.sign(claims(clock)))["kid"])
+        kids.add(jwt.get_unverified_header(signing.key().sign(claims(clock)))["kid"])
 
     threads = [threading.Thread(target=first, args=(signing,)) for signing in signings]
     for thread in threads:
@@ -62,7 +76,7 @@ def test_threads_that_come_first_together_make_one_key(tmp_path: Path, clock: Vi
 def test_where_the_deployment_makes_keys_none_is_made(clock: VirtualClock) -> None:
     secrets = FakeSecrets()
     with pytest.raises(ConfigurationError, match="make rotate-keys"):
-        Signing(secrets, clock, may_create=False).sign({})
+        Signing(secrets, clock, may_create=False).key().sign({})
 
 
 def test_a_new_key_is_published_at_once_and_signs_once_it_has_settled() -> None:
@@ -76,7 +90,8 @@ def test_a_new_key_is_published_at_once_and_signs_once_it_has_settled() -> None:
 
 
 def test_a_key_settles_for_longer_than_anybody_keeps_a_key_set_and_lingers_for_longer_than_a_token_lives() -> None:
-    assert SETTLE >= keys.LIFESPAN + JWKS_SECONDS + KEPT + 60.0
+    assert SETTLE >= keys.LIFESPAN + JWKS_SECONDS + WITHOUT + 60.0
+    assert SETTLE >= keys.OWN_STALE + JWKS_SECONDS + WITHOUT
     assert LINGER >= TOKEN_SECONDS + LEEWAY + 2 * 60.0 + KEPT
 
 
@@ -152,7 +167,7 @@ def test_nobody_is_ever_refused_while_keys_rotate(clock: VirtualClock) -> None:
         if minute % 35 == 10:
             rotate(secrets, clock)
         instance = instances[minute % 2]
-        alive.append((clock.now() + TOKEN_SECONDS, instance.sign(claims(clock))))
+        alive.append((clock.now() + TOKEN_SECONDS, instance.key().sign(claims(clock))))
         alive = [(until, token) for until, token in alive if until >= clock.now()]
         for _, token in alive:
             kids.add(jwt.get_unverified_header(token)["kid"])
@@ -161,17 +176,87 @@ def test_nobody_is_ever_refused_while_keys_rotate(clock: VirtualClock) -> None:
     assert len(kids) >= 6
 
 
-def test_a_stolen_key_is_worth_nothing_once_its_set_is_read_again(clock: VirtualClock) -> None:
-    secrets = FakeSecrets()
+OWN = "https://brain.example"
+
+
+class Theft:
+    """A key was stolen; a function verifies with our own key set, which an instance of ``auth`` and a cache keep too."""
+
+    def __init__(self, clock: VirtualClock) -> None:
+        self.clock, self.secrets = clock, FakeSecrets()
+        self.signing = Signing(self.secrets, clock, may_create=True)
+        self.stolen = self.signing.key()
+        self.cached: tuple[float, object] | None = None
+        self.is_away = False
+        settings = Settings(auth_issuer=OWN, jwt_audience="a")
+        self.keys: Keys = trusted(settings, clock, self._fetch)[OWN].keys
+
+    def _fetch(self, url: str) -> object:
+        if self.is_away:
+            raise ProviderUnavailable("auth cannot be reached")
+        if self.cached is None or self.clock.now() - self.cached[0] >= JWKS_SECONDS:
+            self.cached = self.clock.now(), self.signing.key_set()
+        return self.cached[1]
+
+    def is_let_in(self) -> bool:
+        """Whether a token that the thief signs now opens anything; False also while nobody can tell."""
+        try:
+            verified_claims(self.stolen.sign(claims(self.clock)), self.keys, ["RS256"], ["i"], "a", self.clock.now())
+        except (Unauthorized, Retry):
+            return False
+        return True
+
+
+def test_a_stolen_key_is_worth_nothing_anywhere_within_five_minutes(clock: VirtualClock) -> None:
+    theft = Theft(clock)
+    rotate(theft.secrets, clock, at_once=True)
+    # As late as can be: the instance looks just before it has to, then the cache, then the verifier.
+    clock.advance(KEPT - 1)
+    theft._fetch("")
+    clock.advance(JWKS_SECONDS - 1)
+    assert theft.is_let_in()
+    clock.advance(300.0 - KEPT - JWKS_SECONDS)
+    assert not theft.is_let_in()
+
+
+def test_nor_anywhere_within_ten_where_auth_and_its_secret_are_out_of_reach(clock: VirtualClock) -> None:
+    assert keys.OWN_STALE + JWKS_SECONDS + WITHOUT <= 600.0
+    theft = Theft(clock)
+    assert theft.is_let_in()
+    rotate(theft.secrets, clock, at_once=True)
+    theft.is_away = True
+    clock.advance(keys.OWN_STALE - 1)
+    assert theft.is_let_in(), "people are not locked out by a short outage"
+    clock.advance(1)
+    assert not theft.is_let_in()
+
+
+class Flaky(FakeSecrets):
+    is_away = False
+
+    def get(self, name: str, version: str | None = None) -> bytes:
+        if self.is_away:
+            raise Retry
+        return super().get(name, version)
+
+
+def test_known_keys_go_on_while_the_secret_cannot_be_read_for_two_minutes_and_no_longer(clock: VirtualClock) -> None:
+    secrets = Flaky()
     signing = Signing(secrets, clock, may_create=True)
-    verifier = PublishedKeys(signing.key_set, clock)
-    signing.sign(claims(clock))
-    thief = Ring.of(secrets.get(SECRET)).keys[0]
-    rotate(secrets, clock, at_once=True)
-    clock.advance(keys.LIFESPAN + KEPT)
-    forged = jwt.encode(claims(clock), thief.private, "RS256", headers={"kid": thief.kid})
-    with pytest.raises(Unauthorized):
-        verified_claims(forged, verifier, ["RS256"], ["i"], "a", clock.now())
+    secrets.is_away = True
+    with pytest.raises(Retry):
+        signing.key()
+    secrets.is_away = False
+    kid = signing.key().kid
+    secrets.is_away = True
+    clock.advance(WITHOUT - 1)
+    assert signing.key().kid == kid
+    assert [key["kid"] for key in signing.key_set()["keys"]] == [kid]
+    clock.advance(1)
+    with pytest.raises(Retry):
+        signing.key()
+    secrets.is_away = False
+    assert signing.key().kid == kid
 
 
 def test_make_rotate_keys_works_on_a_data_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -312,6 +312,7 @@ def test_junk_among_the_published_keys_is_passed_over(issuer: Issuer) -> None:
 def test_symmetric_and_encryption_keys_are_not_taken(issuer: Issuer) -> None:
     issuer.entries.append({"kty": "oct", "k": "c2VjcmV0", "kid": "o"})
     issuer.publish(RSA_KEY, "enc", use="enc")
+    issuer.publish(OTHER_RSA_KEY, "r")
     assert reason(issuer.sign(RSA_KEY, kid="o"), issuer.verifier) == "unknown_key"
     assert reason(issuer.sign(RSA_KEY, kid="enc"), issuer.verifier) == "unknown_key"
 
@@ -344,8 +345,30 @@ def test_a_withdrawn_key_stops_working_when_the_set_is_read_again(issuer: Issuer
     issuer.publish(RSA_KEY, "r")
     assert issuer.verifier.verify(issuer.sign(RSA_KEY, kid="r")).uid == "ann"
     issuer.entries.clear()
+    issuer.publish(OTHER_RSA_KEY, "new")
     issuer.clock.time += keys.LIFESPAN
     assert reason(issuer.sign(RSA_KEY, kid="r"), issuer.verifier) == "unknown_key"
+
+
+@pytest.mark.parametrize("served", [[], [{"kty": "oct", "k": "c2VjcmV0", "kid": "r"}], [None]])
+def test_a_set_without_a_usable_key_is_no_answer_and_those_known_go_on(issuer: Issuer, served: list[Any]) -> None:
+    issuer.publish(RSA_KEY, "r")
+    assert issuer.verifier.verify(issuer.sign(RSA_KEY, kid="r")).uid == "ann"
+    issuer.entries = served
+    issuer.clock.time += keys.STALE - 1
+    assert issuer.verifier.verify(issuer.sign(RSA_KEY, kid="r")).uid == "ann"
+    assert issuer.requests == 2
+    issuer.clock.time += 1
+    with pytest.raises(Retry):
+        issuer.verifier.verify(issuer.sign(RSA_KEY, kid="r"))
+
+
+def test_whoever_has_seen_no_usable_key_yet_says_so_and_refuses_nobody(issuer: Issuer) -> None:
+    with pytest.raises(Retry):
+        issuer.verifier.verify(issuer.sign(RSA_KEY, kid="r"))
+    issuer.publish(RSA_KEY, "r")
+    issuer.clock.time += keys.COOL_DOWN
+    assert issuer.verifier.verify(issuer.sign(RSA_KEY, kid="r")).uid == "ann"
 
 
 @pytest.mark.parametrize("failure", [ProviderUnavailable("x"), ConnectionResetError(), ValueError("no json")])

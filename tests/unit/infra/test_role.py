@@ -43,16 +43,13 @@ def folder(tmp_path: Path) -> Folder:
     return Folder(tmp_path)
 
 
-@pytest.mark.parametrize("who", [UID, "ann@example.org", " Ann@Example.org "])
-def test_somebody_becomes_an_admin_and_an_owner_again(
-    folder: Folder, who: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert folder.run(who, "admin") == 0
+def test_somebody_becomes_an_admin_and_an_owner_again(folder: Folder, capsys: pytest.CaptureFixture[str]) -> None:
+    assert folder.run(UID, "admin") == 0
     assert "is admin from the next access token on" in capsys.readouterr().out
     assert folder.role == "admin"
-    assert folder.run(who, "admin") == 0
+    assert folder.run(UID, "admin") == 0
     assert "already" in capsys.readouterr().out
-    assert folder.run(who, "owner") == 0
+    assert folder.run(UID, "owner") == 0
     assert folder.role == "owner"
     assert folder.trail() == [
         ("operator", {"before": "owner", "role": "admin"}), ("operator", {"before": "admin", "role": "owner"}),
@@ -65,8 +62,9 @@ def test_somebody_becomes_an_admin_and_an_owner_again(
         (UID, "root", "There is no role"),
         ("u_bob", "admin", "no such user"),
         ("../x", "admin", "no such user"),
-        ("bob@example.org", "admin", "Nobody signs in"),
-        ("@", "admin", "must be an address"),
+        ("bob@example.org", "admin", "Name a user_id"),
+        ("ann@example.org", "admin", "Name a user_id"),
+        ("@", "admin", "Name a user_id"),
     ],
 )
 def test_what_makes_no_sense_is_said_and_changes_nothing(
@@ -75,6 +73,21 @@ def test_what_makes_no_sense_is_said_and_changes_nothing(
     assert folder.run(who, role) == 2
     assert said in capsys.readouterr().err
     assert (folder.role, folder.trail()) == ("owner", [])
+
+
+def test_who_it_is_is_said_before_a_role_is_given(folder: Folder, capsys: pytest.CaptureFixture[str]) -> None:
+    hostile = "eve@example.org\x1b[2K\nu_ann is admin"
+    doc = folder.ports.store.get([refs.user(UID)])[refs.user(UID)]
+    folder.ports.store.commit([Update(doc.ref, {"email": hostile, "created_at": 1_790_000_000.0}, doc.version)])
+    assert folder.run(UID, "service") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == [
+        f"User     {UID}",
+        "Signs in email",
+        "Since    2026-09-21 14:13 UTC",
+        "Email    'eve@example.org\\x1b[2K\\nu_ann is admin', which nobody has proven here",
+        f"{UID} is service from the next access token on.",
+    ]
 
 
 def test_nobody_who_is_being_deleted_gets_a_role(folder: Folder) -> None:
