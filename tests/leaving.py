@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import sqlite3
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -152,6 +154,19 @@ def alone(world: LeavingWorld) -> bool:
     assert data.keys() == {"deleted_at"}
     assert not [ref for ref in world.keys.left() if ref.startswith("keys/")]
     return True
+
+
+def tables_that_name(world: LeavingWorld, *uids: str) -> set[str]:
+    """The tables of all embedded databases in which one of these stands in any column, in whatever form it is kept there."""
+    found = set()
+    for file in sorted(Path(world.settings.data_dir).rglob("*.sqlite")):
+        with closing(sqlite3.connect(file)) as database:
+            for (table,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
+                for row in database.execute(f'SELECT * FROM "{table}"'):
+                    values = [value if isinstance(value, bytes) else str(value).encode() for value in row]
+                    if any(uid.encode() in value for uid in uids for value in values):
+                        found.add(f"{file.name}/{table}")
+    return found
 
 
 def expect_nothing_left(world: LeavingWorld, mailbox: str) -> None:

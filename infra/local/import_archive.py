@@ -1,7 +1,7 @@
 """``python -m infra.local.import_archive FILE --data FOLDER``: an export as the beginning of a data folder of your own.
 
 ``make import-archive FILE=... DATA=...`` does the same. The folder may be new, or one that does not know the archive's person;
-a server that runs on it meanwhile does no harm.
+a server that runs on it meanwhile does no harm: should it see the person before the end, the import is refused.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -112,18 +112,24 @@ class Accounts:
                     self.erase(uid, doc.data["id"])
         return bool(docs)
 
-    def shared_grants(self, uid: str) -> tuple[str, ...]:
-        """The grants of accounts that mailboxes of other users follow too: to revoke one ends the others."""
-        states = [read_state(doc) for doc in self.ctx.store.query(queries.mailboxes_of(uid))]
-        routes = {state.id: refs.route(state.provider, state.address) for state in states if state.address is not None}
-        found = self.ctx.store.get(list(dict.fromkeys(routes.values()))) if routes else {}
-        return tuple(
-            grant_id
-            for state in states
-            if (route := found.get(routes.get(state.id, ""))) is not None
-            and any(refs.owner(name) != uid for name in route.data["mailboxes"])
-            for grant_id in _grants_of(state)
-        )
+    def accounts(self, uid: str) -> dict[str, list[str]]:
+        """The grants that a user's mailboxes need, those being erased too; of each the routes of the accounts it is for."""
+        found: dict[str, list[str]] = {}
+        for state in (read_state(doc) for doc in self.ctx.store.query(queries.mailboxes_of(uid))):
+            routes = [] if state.address is None else [refs.route(state.provider, state.address)]
+            for grant_id in _grants_of(state):
+                found[grant_id] = list(dict.fromkeys([*found.get(grant_id, ()), *routes]))
+        return found
+
+    def is_followed(self, uid: str, routes: Sequence[str]) -> bool:
+        """Whether somebody else's mailbox, which is not being erased, follows one of these accounts.
+
+        To revoke a grant of it ends theirs. Of two who leave at once, one is the second to be fenced, and finds nobody.
+        """
+        found = self.ctx.store.get(list(routes)) if routes else {}
+        names = [name for doc in found.values() for name in doc.data["mailboxes"] if refs.owner(name) != uid]
+        others = self.ctx.store.get([refs.stream(name) for name in names]) if names else {}
+        return any(not doc.data.get("erasing") for doc in others.values())
 
     def status(self, uid: str) -> dict[str, Any]:
         """How the user's mailboxes are."""

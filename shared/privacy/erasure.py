@@ -3,11 +3,15 @@
 ::
 
     fence --> mailboxes (their own chains: channels stopped, documents erased) --> sessions, logins, tickets, exports
-          --> grants, revoked at the provider --> the data key --> LONGEST_REQUEST after the fence: all of it once more
+          --> grants that no mailbox needs any more, revoked at the provider --> once there is neither, the data key
+          --> LONGEST_REQUEST after the fence: all of it once more
           --> `account.deleted`, published --> the app stream, the audit trail --> profile out, tombstone in, in one commit
 
 Every step looks for all of it again, in this order, so a crash anywhere resumes and nothing has to be noted but how often
-(``turn``). Why the last look is the last: a request that began after the fence finds it; one that began before is over after
+(``turn``) and whose accounts the grants are of, since nothing else tells once a mailbox has gone. A provider that is out of
+reach keeps its own grants, the mailboxes whose channels it has to stop, and the key of both; not what is another's.
+
+Why the last look is the last: a request that began after the fence finds it; one that began before is over after
 ``LONGEST_REQUEST``, and what it wrote is found by the look that begins then. The stream and the trail, which such a
 request may write to without looking at the profile, go after that, and the profile last: until then it keeps anybody from
 making another. Nobody writes behind the last commit, since from then on the tombstone refuses.
@@ -37,10 +41,18 @@ LONGEST_REQUEST = 900.0
 """Seconds after which every request is over: the longest that a function may take, and what clocks may differ by."""
 
 REVOKED_WITHIN = 86_400.0
-"""Seconds for which a provider that is out of reach is asked again to revoke a grant."""
+"""Seconds for which a provider that is out of reach is asked again to revoke a grant that no mailbox needs any more."""
+
+STOPPED_WITHIN = 600.0
+"""Seconds that mailboxes have for stopping their channels; after that their grants are revoked all the same, where they can be.
+
+Without its grant a mailbox is erased at once, and what a channel still rings with by then leads to nobody.
+"""
 
 AT_ONCE = 200
 GRANTS_AT_ONCE = 20
+"""Of the grants, so many are given back by one step."""
+
 SOONEST, LATEST = 2.0, 60.0
 """Seconds between two looks at mailboxes that are being erased: half as many as have passed since the fence."""
 
@@ -53,18 +65,17 @@ Revoke = Callable[[str], None]
 """Gives a token back to its provider. Raises provider errors, ``ConfigurationError``."""
 
 
-class _NotNow(Exception):
-    """A provider cannot be told now; why is its cause."""
-
-
 class Mailboxes(Protocol):
     """The mailboxes of users; the engine's ``Accounts`` is one."""
 
     def leave(self, uid: str) -> bool:
         """Have every mailbox erased by its own chain, and its channel stopped; False once none is left. Raises ``Retry``."""
 
-    def shared_grants(self, uid: str) -> tuple[str, ...]:
-        """The grants of accounts that somebody else's mailbox follows too."""
+    def accounts(self, uid: str) -> dict[str, list[str]]:
+        """The grants that the mailboxes need, those being erased too; of each the routes of the accounts that it is for."""
+
+    def is_followed(self, uid: str, routes: Sequence[str]) -> bool:
+        """Whether a mailbox of somebody else, which is not being erased, follows one of these accounts. Raises ``Retry``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +107,9 @@ class Erasure:
             enqueue(self.tasks, profile)  # the step that went on from here may have died before it said so
             return
         now = self.clock.now()
-        if "shared" not in profile.data:
-            # Before the first mailbox goes, and with it what tells who else follows its account.
-            self._go_on(profile, now, {"shared": list(self.mailboxes.shared_grants(task.uid))})
+        if "accounts" not in profile.data:
+            # Before the first mailbox goes, and with it what tells whose account a grant is for.
+            self._go_on(profile, now, {"accounts": self.mailboxes.accounts(task.uid)})
             return
         again = self._again_at(task.uid, profile.data, now)
         if again is not None:
@@ -120,15 +131,15 @@ class Erasure:
             self._is_left(queries.kept_of(uid, "oauth", AT_ONCE)),
             *(forget(uid) for forget in self.forget),
         ]
+        went, waits = self._give_back(uid, profile, now)
         fenced_at: float = profile["erasing"]
-        if mailboxes:  # stopping their channels takes their grants
-            return now if any(left) else now + min(LATEST, max(SOONEST, (now - fenced_at) / 2))
-        try:
-            if self._grants_are_left(uid, profile, now) or any(left):
-                return now
-        except _NotNow as not_now:
-            _LOG.warning("revocation_postponed", "A grant could not be revoked now.", not_now.__cause__)
-            return now + min(LONGEST_PAUSE, max(SOONEST, (now - fenced_at) / 2))
+        pause = max(SOONEST, (now - fenced_at) / 2)
+        if went or any(left):
+            return now
+        if waits:
+            return now + min(LONGEST_PAUSE, pause)
+        if mailboxes:
+            return now + min(LATEST, pause)
         self.grants.vault.forget(uid)
         return None if now >= fenced_at + LONGEST_REQUEST else fenced_at + LONGEST_REQUEST
 
@@ -139,31 +150,51 @@ class Erasure:
             self.store.commit([Delete(doc.ref) for doc in docs])
         return bool(docs)
 
-    def _grants_are_left(self, uid: str, profile: Data, now: float) -> bool:
-        """Revoke and delete a portion of the grants; answer whether there were any."""
-        docs = self.store.query(queries.kept_below(uid, "grants", GRANTS_AT_ONCE))
-        for doc in docs:
-            grant_id = refs.key(doc.ref)
-            if grant_id not in profile["shared"]:
-                self._revoke(uid, grant_id, doc.data["provider"], patient=now < profile["erasing"] + REVOKED_WITHIN)
-            self.store.commit([Delete(doc.ref)])
-        return bool(docs)
+    def _give_back(self, uid: str, profile: Data, now: float) -> tuple[bool, bool]:
+        """Revoke and delete a portion of the grants; answers whether any went, and whether one waits for its provider.
 
-    def _revoke(self, uid: str, grant_id: str, provider: str, patient: bool) -> None:
-        """Give a grant's token back, where its provider takes any. Raises ``_NotNow`` for what is worth waiting for."""
-        revoke = self.revoke.get(provider)
-        if revoke is None:
-            return
+        One that a mailbox needs to stop its channel stays, unless that has been tried for ``STOPPED_WITHIN`` and it can be
+        revoked: then it goes once it is.
+        """
+        needed = self.mailboxes.accounts(uid)
+        went, out_of_reach = 0, set[str]()
+        grants = list(queries.scan(self.store, queries.grants_of(uid)))
+        for doc in sorted(grants, key=lambda doc: refs.key(doc.ref) in needed):
+            grant_id, provider = refs.key(doc.ref), doc.data["provider"]
+            is_needed = grant_id in needed
+            if is_needed and (provider not in self.revoke or now < profile["erasing"] + STOPPED_WITHIN):
+                continue
+            is_followed = self.mailboxes.is_followed(uid, profile["accounts"].get(grant_id, ()))
+            if is_followed and is_needed:
+                continue  # it is not revoked, and nothing has to be stopped for it
+            if not is_followed and provider in self.revoke:
+                is_patient = is_needed or now < profile["erasing"] + REVOKED_WITHIN
+                if is_patient and provider in out_of_reach:
+                    continue
+                if not self._is_revoked(uid, grant_id, provider, is_needed, is_patient):
+                    out_of_reach.add(provider)
+                    continue
+            self.store.commit([Delete(doc.ref)])
+            went += 1
+            if went == GRANTS_AT_ONCE:
+                break
+        return went > 0, bool(out_of_reach)
+
+    def _is_revoked(self, uid: str, grant_id: str, provider: str, is_needed: bool, is_patient: bool) -> bool:
+        """Give a grant's token back; False for what is worth waiting for. Raises ``StoreError``."""
         try:
             token = self.grants.last_token(uid, grant_id)
             if token is not None:
-                revoke(token)
+                self.revoke[provider](token)
         except StoreError:
             raise
         except BrainstemError as error:
-            if patient and not isinstance(error, ProviderRefused):
-                raise _NotNow from error
+            # With a grant that its provider will not take back a channel may yet be stopped.
+            if is_patient and (is_needed or not isinstance(error, ProviderRefused)):
+                _LOG.warning("revocation_postponed", "A grant could not be revoked now.", error)
+                return False
             _LOG.warning("grant_not_revoked", "A grant was deleted, but not revoked.", error, provider=provider)
+        return True
 
     def _tell(self, uid: str) -> None:
         """Append ``account.deleted`` to the person's own stream and publish all that it holds; again, it is there already."""

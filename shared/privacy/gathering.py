@@ -4,9 +4,12 @@
 
     archive, profile, grants, audit trail, own stream
     of each mailbox:  log --> messages --> gaps --> close
-                               ^                      |  what the log has got meanwhile, and the messages that it names
+                               ^                      |  the messages that the log names meanwhile, and what it has got
                                +--- once more, if ----+  the mailbox has changed since its messages were begun
     end
+
+A part ends with the record that makes it heavy enough, in the middle of a page, and the next one begins with the record after
+that. What is in memory at a time is a part and a page, however much somebody's senders have put into their mails.
 
 A mailbox that nobody wrote to from the first of its messages to its close is there as it was at one moment: ``exact``. In
 one that keeps changing the stream is whole up to its ``head`` all the same, and so is every message that the log tells of;
@@ -17,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from shared import queries, refs
@@ -25,11 +29,13 @@ from shared.ports import Data, Doc, Store
 from shared.privacy import records
 
 PART_BYTES = 2_097_152
-"""A part is closed once its lines weigh this much; the page that makes it so is still in it."""
+"""A part is closed once its lines weigh this much; the record that makes it so is still in it."""
 
-MESSAGES_AT_ONCE, SEGMENTS_AT_ONCE = 200, 4
+MESSAGES_AT_ONCE, SEGMENTS_AT_ONCE = 25, 4
+"""Documents of a page. One of either may weigh up to a megabyte; most messages weigh some kilobytes."""
+
 TURNS = 2
-"""How often the messages of a mailbox that keeps changing are read."""
+"""How often the messages and gaps of a mailbox that keeps changing are read."""
 
 
 @dataclass(slots=True)
@@ -52,6 +58,11 @@ class Draft:
         """Whether there is nothing more to come."""
         return bool(self.at["place"] >= len(_places(self)))
 
+    @property
+    def is_full(self) -> bool:
+        """Whether the part is heavy enough to be closed."""
+        return self.weight >= PART_BYTES
+
     def add(self, record: Data) -> None:
         """One record more."""
         text = records.line(record)
@@ -71,7 +82,7 @@ class Draft:
 def gather(store: Store, draft: Draft) -> None:
     """Fill the part, from its position on. Raises ``Retry``."""
     places = _places(draft)
-    while not draft.ended and draft.weight < PART_BYTES:
+    while not draft.ended and not draft.is_full:
         read, name = places[draft.at["place"]]
         read(store, draft, name)
 
@@ -103,7 +114,9 @@ def _grants(store: Store, draft: Draft, _name: str) -> None:
 
 
 def _trail(store: Store, draft: Draft, _name: str) -> None:
-    _page(draft, store.query(queries.trail_of(draft.uid, MESSAGES_AT_ONCE, draft.at.get("after"))), records.audit)
+    docs = store.query(queries.trail_of(draft.uid, MESSAGES_AT_ONCE, draft.at.get("after")))
+    if _added(draft, docs, records.audit):
+        draft.leave()
 
 
 def _log(store: Store, draft: Draft, stream: str) -> None:
@@ -114,7 +127,12 @@ def _log(store: Store, draft: Draft, stream: str) -> None:
             return draft.leave()
         draft.stay(goal=head.data["head"])
         draft.streams.setdefault(stream, {"first": None, "head": 0, "hash": records.beginning(stream), "missing": 0})
-    if not _segments(store, draft, stream):
+    docs = _segments(store, draft, stream)
+    for doc in docs:
+        if draft.is_full:
+            break
+        _add_segment(draft, stream, doc)
+    if not docs:
         draft.leave()
     return None
 
@@ -124,21 +142,14 @@ def _messages(store: Store, draft: Draft, mailbox: str) -> None:
         found = store.get([refs.stream(mailbox)]).get(refs.stream(mailbox))
         draft.stay(after=None, rev=None if found is None else found.data["rev"])
     docs = store.query(queries.messages_of(mailbox, MESSAGES_AT_ONCE, draft.at["after"]))
-    for doc in docs:
-        draft.add(records.message(mailbox, doc))
-    if len(docs) == MESSAGES_AT_ONCE:
-        draft.stay(after=refs.key(docs[-1].ref))
-    else:
+    if _added(draft, docs, partial(records.message, mailbox)):
         draft.leave(rev=draft.at["rev"], turn=draft.at.get("turn", 1))
 
 
 def _gaps(store: Store, draft: Draft, mailbox: str) -> None:
+    """The gaps, in every turn: one may have come, or been resolved, since the one before."""
     docs = store.query(queries.gaps_of(mailbox, MESSAGES_AT_ONCE, draft.at.get("after")))
-    for doc in docs if draft.at["turn"] == 1 else ():
-        draft.add(records.gap(mailbox, doc))
-    if len(docs) == MESSAGES_AT_ONCE:
-        draft.stay(after=refs.key(docs[-1].ref))
-    else:
+    if _added(draft, docs, partial(records.gap, mailbox)):
         draft.leave(rev=draft.at["rev"], turn=draft.at["turn"])
 
 
@@ -153,9 +164,10 @@ def _close(store: Store, draft: Draft, mailbox: str) -> None:
         draft.stay(goal=found.data["head"])
         draft.streams.setdefault(mailbox, {"first": None, "head": 0, "hash": records.beginning(mailbox), "missing": 0})
     if fresh := _segments(store, draft, mailbox):
-        named = {event["data"].get("provider_message_id") for doc in fresh for event in doc.data["events"]} - {None}
-        for doc in store.get([refs.message(mailbox, id_) for id_ in sorted(named)]).values():
-            draft.add(records.message(mailbox, doc))
+        for segment in fresh:
+            if not _named_added(store, draft, mailbox, segment):
+                break
+            _add_segment(draft, mailbox, segment)
         return None
     exact = found.data["rev"] == draft.at["rev"]
     if not exact and draft.at["turn"] < TURNS:
@@ -167,6 +179,25 @@ def _close(store: Store, draft: Draft, mailbox: str) -> None:
     return draft.leave()
 
 
+def _named_added(store: Store, draft: Draft, mailbox: str, segment: Doc) -> bool:
+    """Add the messages that a segment names, a page at a time; False where the part was full before the last of them."""
+    first, after = draft.at.get("named") or (segment.data["first"], "")
+    if first != segment.data["first"]:  # that one has expired from the log meanwhile
+        after = ""
+    ids = {event["data"].get("provider_message_id") for event in segment.data["events"]} - {None}
+    left = [id_ for id_ in sorted(ids) if id_ > after]
+    for start in range(0, len(left), MESSAGES_AT_ONCE):
+        page = left[start : start + MESSAGES_AT_ONCE]
+        found = store.get([refs.message(mailbox, id_) for id_ in page])
+        for id_ in page:
+            if draft.is_full:
+                return False
+            if (doc := found.get(refs.message(mailbox, id_))) is not None:
+                draft.add(records.message(mailbox, doc))
+            draft.stay(named=[segment.data["first"], id_])
+    return not draft.is_full
+
+
 def _segments(store: Store, draft: Draft, stream: str) -> list[Doc]:
     """The next segments up to the goal; none once it is reached. What has expired while it was to be read is ``missing``."""
     mark = draft.streams[stream]
@@ -175,28 +206,32 @@ def _segments(store: Store, draft: Draft, stream: str) -> list[Doc]:
         for doc in store.query(queries.segments_after(stream, mark["head"], SEGMENTS_AT_ONCE))
         if doc.data["last"] <= draft.at["goal"]
     ]
-    for doc in docs:
-        record = records.segment(doc, mark["hash"])
-        draft.add(record)
-        if mark["first"] is None:
-            mark["first"] = doc.data["first"]
-        else:
-            mark["missing"] += doc.data["first"] - mark["head"] - 1
-        mark["head"], mark["hash"] = doc.data["last"], record["hash"]
-        draft.events += len(doc.data["events"])
     if not docs and mark["head"] < draft.at["goal"]:
         mark["missing"] += draft.at["goal"] - mark["head"]
         mark["head"] = draft.at["goal"]
     return docs
 
 
-def _page(draft: Draft, docs: Sequence[Doc], record: Callable[[Doc], Data]) -> None:
+def _add_segment(draft: Draft, stream: str, doc: Doc) -> None:
+    mark = draft.streams[stream]
+    record = records.segment(doc, mark["hash"])
+    draft.add(record)
+    if mark["first"] is None:
+        mark["first"] = doc.data["first"]
+    else:
+        mark["missing"] += doc.data["first"] - mark["head"] - 1
+    mark["head"], mark["hash"] = doc.data["last"], record["hash"]
+    draft.events += len(doc.data["events"])
+
+
+def _added(draft: Draft, docs: Sequence[Doc], record: Callable[[Doc], Data]) -> bool:
+    """Add a page until the part is full, and go on behind it; True once the last record of the last page is in."""
     for doc in docs:
         draft.add(record(doc))
-    if len(docs) == MESSAGES_AT_ONCE:
-        draft.stay(after=refs.key(docs[-1].ref))
-    else:
-        draft.leave()
+        draft.stay(after=refs.key(doc.ref))
+        if draft.is_full:
+            return False
+    return len(docs) < MESSAGES_AT_ONCE
 
 
 def _places(draft: Draft) -> list[tuple[Callable[[Store, Draft, str], None], str]]:

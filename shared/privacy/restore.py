@@ -3,22 +3,25 @@
 Grants come without tokens and engines without a position, so mailboxes are there as disconnected ones. Who connects one
 again has it listed anew: what is stored is known, what is announced is not announced twice, and its stream goes on.
 
-The archive is read twice, whole, before anything is written of it. Everything is written as it is to be, and the profile
-last: whoever died in the middle begins again, and where there is a profile nothing is touched.
+The archive is read whole, before anything is written of it, and then again. Everything is written as it is to be, and the
+profile last: whoever died in the middle begins again, and where there is a profile nothing is touched. Should the person be
+seen here meanwhile, the import ends there; should they ask to be deleted, it takes back what the deletion would not find.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from shared import queries, refs
-from shared.errors import InvalidRequest, NotFound
-from shared.ports import Data, Put, Store, Write
+from shared.errors import AccountDeleted, Conflict, InvalidRequest, NotFound
+from shared.identity.users import known_user
+from shared.ports import Create, Data, Delete, Put, Store, Write
 from shared.privacy import records
 from shared.privacy.archive import Reading
 from shared.privacy.tombstones import Tombstones
@@ -43,39 +46,79 @@ def restore(store: Store, path: Path, mailbox: Callable[[Data], Data], tombstone
     """Put an archive into a store; ``mailbox`` makes the document of one from its record.
 
     Raises ``InvalidRequest`` for what is damaged, cut off or no archive, or of a person who is known, and ``AccountDeleted``
-    for one who was deleted here: nothing is written.
+    for one who was or is being deleted here: nothing is written, or in the middle of it no more.
     Raises ``Retry`` in the middle of it: then it can be repeated.
     """
     manifest = _checked(path)
     uid = str(manifest["user_id"])
     if not _UID.fullmatch(uid):
         raise InvalidRequest("The archive is damaged: its person has no name that can be.")
-    if refs.user(uid) in store.get([refs.user(uid)]):
-        raise InvalidRequest("The person of this archive is already known here: use a fresh data folder.")
-    tombstones.refuse(uid)
+    _expect_nobody(store, uid, tombstones)
+    writes = partial(_writes, path, uid, manifest, mailbox)
+    try:
+        return Restored(uid, _written(store, uid, manifest, writes(), tombstones), manifest["streams"])
+    except AccountDeleted:
+        _take_back(store, writes())
+        raise
+
+
+def _written(
+    store: Store, uid: str, manifest: Data, writes: Iterable[tuple[str, Put]], tombstones: Tombstones
+) -> dict[str, int]:
+    """Write it all, the profile last; answers how many records of each kind there were."""
     batch: dict[str, Put] = {}
     weight = 0
     profile: Put | None = None
     counts: Counter[str] = Counter()
+    for kind, write in writes:
+        counts[kind] += 1
+        if kind == "profile":
+            profile = write
+            continue
+        batch[write.ref] = write  # of a message that is there twice the later record counts
+        weight += len(records.line(write.data))
+        if weight > COMMIT_BYTES or len(batch) >= COMMIT_WRITES:
+            _expect_nobody(store, uid, tombstones)
+            store.commit(list(batch.values()))
+            batch, weight = {}, 0
+    if profile is None:
+        raise InvalidRequest("The archive has no profile.")
+    _expect_nobody(store, uid, tombstones)
+    store.commit([*batch.values(), *_own_stream(uid, manifest)])
+    try:
+        store.commit([Create(profile.ref, profile.data)])
+    except Conflict:
+        _expect_nobody(store, uid, tombstones)
+        raise
+    return dict(counts)
+
+
+def _expect_nobody(store: Store, uid: str, tombstones: Tombstones) -> None:
+    """Refuse a person who is known here, is being deleted, or was."""
+    if known_user(store, uid, tombstones) is not None:
+        raise InvalidRequest("The person of this archive is already known here: use a fresh data folder.")
+
+
+def _take_back(store: Store, writes: Iterable[tuple[str, Put]]) -> None:
+    """Delete what a deletion does not find by itself: what lies below mailboxes that may not have been written yet."""
+    batch: set[str] = set()
+    for kind, write in writes:
+        if kind in ("message", "gap", "segment"):
+            batch.add(write.ref)
+        if len(batch) >= COMMIT_WRITES:
+            store.commit([Delete(ref) for ref in batch])
+            batch = set()
+    if batch:
+        store.commit([Delete(ref) for ref in batch])
+
+
+def _writes(path: Path, uid: str, manifest: Data, mailbox: Callable[[Data], Data]) -> Iterator[tuple[str, Put]]:
+    """What the records of an archive become, each with its kind."""
     with path.open("rb") as file:
         for record in Reading().read(file):
             write = _put(uid, manifest, record, mailbox)
-            if write is None:
-                continue
-            counts[record["kind"]] += 1
-            if record["kind"] == "profile":
-                profile = write
-                continue
-            batch[write.ref] = write  # of a message that is there twice the later record counts
-            weight += len(records.line(write.data))
-            if weight > COMMIT_BYTES or len(batch) >= COMMIT_WRITES:
-                store.commit(list(batch.values()))
-                batch, weight = {}, 0
-    if profile is None:
-        raise InvalidRequest("The archive has no profile.")
-    store.commit([*batch.values(), *_own_stream(uid, manifest)])
-    store.commit([profile])
-    return Restored(uid, dict(counts), manifest["streams"])
+            if write is not None:
+                yield record["kind"], write
 
 
 def _checked(path: Path) -> Data:
@@ -124,6 +167,8 @@ def _document(uid: str, record: Data, mailbox: Callable[[Data], Data]) -> Data:
         # What somebody may do is for whoever runs this instance to say, and not for an archive.
         known = {name: data[name] for name in records.PROFILE if name in data and name != "role"}
         return {"email": None, "name": None, **known, "uid": uid, "rev": 1}
+    if record["kind"] == "audit":
+        return {**data, "shard": queries.shard_of(uid)}  # by which entries expire
     return mailbox({**data, "id": record["id"], "uid": uid}) if record["kind"] == "mailbox" else data
 
 

@@ -4,6 +4,7 @@
 
     running: part put --> position moved --> successor enqueued --> ... --> manifest put --> done
     done, failed: once that is over, blobs removed, then the export itself
+    what cannot be written now or ever: failed, with the reason; what an outage keeps: tried again for two days
 
 A step may die anywhere. A part that no position names is removed with the archive; two steps that write the same part at
 once each write their own, since the store may have changed in between, and the position names that of the faster one. Every
@@ -19,7 +20,7 @@ from functools import partial
 
 from shared import queries, refs
 from shared.cas import amend
-from shared.errors import Busy, Conflict, Unknown
+from shared.errors import Busy, Conflict, RequestError, Unknown
 from shared.events.envelope import iso
 from shared.observability import logs
 from shared.ports import Blobs, Check, Clock, Data, Delete, Doc, Store, Tasks, Update
@@ -66,7 +67,10 @@ class Writing:
         elif task.parts >= MAX_PARTS:
             self._fail(export, "There is more than an archive can hold.")
         else:
-            self._write(export, profile, now)
+            try:
+                self._write(export, profile, now)
+            except RequestError as error:  # which the queue could bring back as often as it likes
+                self._fail(export, f"It cannot be written: {error.message}")
 
     def _write(self, export: Doc, profile: Doc, now: float) -> None:
         data, export_id = export.data, refs.key(export.ref)

@@ -83,6 +83,7 @@ class EmbeddedTasks:
         self._flying: dict[str, set[int]] = {queue: set() for queue in queues}
         self._lock = threading.Lock()
         self._listeners: list[Callable[[], None]] = []
+        self._forget_at = 0.0
         database.create(*_SCHEMA)
 
     def on_work(self, callback: Callable[[], None]) -> None:
@@ -119,6 +120,7 @@ class EmbeddedTasks:
         with self._lock:
             due = self._due(now, limit)
             if not due:
+                self._forget(now)
                 return []
             with self._database.write(durable=False) as connection:
                 connection.executemany(
@@ -187,6 +189,18 @@ class EmbeddedTasks:
                     rows += [row for row in found if row[0] not in flying][:room]
         return rows
 
+    def _forget(self, now: float) -> None:
+        """Forget names and dead letters in their time however quiet it is; look again when the oldest that is left is due."""
+        if now < self._forget_at:
+            return
+        with self._database.read() as connection:
+            kept = (("task_spent", NAME_SECONDS), ("task_dead", KEEP_DEAD_SECONDS))
+            oldest = [(connection.execute(f"SELECT min(at) FROM {table}").fetchone()[0], age) for table, age in kept]  # noqa: S608
+        self._forget_at = min((at + age for at, age in oldest if at is not None), default=now + NAME_SECONDS)
+        if self._forget_at <= now:
+            with self._database.write(durable=False) as connection:
+                _purge(connection, now)
+
     def _delivery(
         self, task: int, queue: str, name: str | None, path: str, body: bytes, due: float, attempts: int, answers: int
     ) -> TaskDelivery:
@@ -237,7 +251,10 @@ def _finish(connection: sqlite3.Connection, delivery: TaskDelivery, now: float) 
 
 
 def _purge(connection: sqlite3.Connection, now: float) -> None:
-    """Forget a bounded number of old names and dead letters; more leave with each settlement than can arrive."""
+    """Forget a bounded number of old names and of dead letters.
+
+    More leave with each settlement than can arrive; where nothing is settled, with each look at the queues that finds no work.
+    """
     connection.execute(
         "DELETE FROM task_spent WHERE (queue, name) IN (SELECT queue, name FROM task_spent WHERE at <= ? LIMIT ?)",
         (now - NAME_SECONDS, _PURGE),

@@ -130,6 +130,44 @@ def test_spent_names_and_dead_letters_do_not_pile_up(
     assert tasks.dead_letters() == []
 
 
+def test_names_and_dead_letters_are_forgotten_in_their_time_though_nothing_is_settled_any_more(
+    tasks: EmbeddedTasks, clock: VirtualClock, database: Database
+) -> None:
+    tasks.enqueue("sync", "/dead", {}, "dead")
+    for _ in range(3):
+        clock.advance(30)
+        tasks.settle(tasks.claim(1)[0], 500)
+    for n in range(450):
+        tasks.enqueue("sync", "/x", {}, f"{n}")
+        tasks.settle(tasks.claim(1)[0], 200)
+
+    def names() -> int:
+        with database.read() as connection:
+            return int(connection.execute("SELECT count(*) FROM task_spent").fetchone()[0])
+
+    left = []
+    for seconds in (0, 86_399, 1, 1, 1, 1):
+        clock.advance(seconds)
+        assert tasks.claim(1) == []
+        left.append(names())
+    assert left == [451, 451, 251, 51, 0, 0], "a bounded number with each look"
+    assert len(tasks.dead_letters()) == 1
+    clock.advance(30 * 86_400)
+    assert tasks.claim(1) == []
+    assert tasks.dead_letters() == []
+
+
+def test_an_idle_queue_is_not_written_to(
+    tasks: EmbeddedTasks, clock: VirtualClock, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tasks.enqueue("sync", "/x", {}, "n")
+    tasks.settle(tasks.claim(1)[0], 200)
+    monkeypatch.setattr(database, "write", None)
+    for _ in range(100):
+        clock.advance(800)
+        assert tasks.claim(1) == []
+
+
 def test_settling_twice_or_after_the_end_changes_nothing(tasks: EmbeddedTasks) -> None:
     tasks.enqueue("sync", "/x", {}, "n")
     (delivery,) = tasks.claim(1)

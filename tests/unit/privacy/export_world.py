@@ -143,6 +143,13 @@ class ExportWorld:
             state = self.page(state, [f"m{first + n}" for n in range(min(100, messages - first))])
         return state
 
+    def gap(self, state: MailboxState, id_: str, status: str = "open") -> MailboxState:
+        """A message that could not be read, or can be by now, as the engine commits it with its mailbox."""
+        after = replace(state, rev=state.rev + 1)
+        gap = {"id": id_, "status": status, "reason": "refused", "attempts": 1, "next_at": self.clock.now() + 5.0}
+        self.ports.store.commit([Put(state.ref, document(after)), Put(refs.gap(state.id, id_), gap)])
+        return after
+
     def page(
         self, state: MailboxState, ids: Sequence[str], type_: str = "email.received", /, **changes: Any
     ) -> MailboxState:
@@ -230,15 +237,22 @@ def read(archive: bytes) -> tuple[list[Data], Data]:
     return records, reading.manifest
 
 
-def stored(store: Store, mailbox: str = MAILBOX) -> tuple[dict[str, Data], list[Data]]:
-    """The messages of a mailbox by id, and its log, as the store has them."""
+Held = tuple[dict[str, Data], list[Data], dict[str, Data]]
+"""The messages of a mailbox by id, its log, and its gaps by id."""
+
+
+def stored(store: Store, mailbox: str = MAILBOX) -> Held:
+    """What the store holds of a mailbox."""
     messages = {doc.data["id"]: doc.data for doc in queries.scan(store, queries.messages_of(mailbox))}
-    return messages, [doc.data for doc in queries.scan(store, queries.segments_after(mailbox, 0, 100))]
+    gaps = {doc.data["id"]: doc.data for doc in queries.scan(store, queries.gaps_of(mailbox, 100))}
+    return messages, [doc.data for doc in queries.scan(store, queries.segments_after(mailbox, 0, 100))], gaps
 
 
-def exported(records: list[Data], mailbox: str = MAILBOX) -> tuple[dict[str, Data], list[Data]]:
-    """The same as an archive has them."""
-    messages = {
-        one["data"]["id"]: one["data"] for one in records if one["kind"] == "message" and one["mailbox"] == mailbox
-    }
-    return messages, [one["data"] for one in records if one["kind"] == "segment" and one["stream"] == mailbox]
+def exported(records: list[Data], mailbox: str = MAILBOX) -> Held:
+    """The same as an archive has it."""
+
+    def latest(kind: str) -> dict[str, Data]:
+        return {one["data"]["id"]: one["data"] for one in records if one["kind"] == kind and one["mailbox"] == mailbox}
+
+    log = [one["data"] for one in records if one["kind"] == "segment" and one["stream"] == mailbox]
+    return latest("message"), log, latest("gap")

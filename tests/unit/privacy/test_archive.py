@@ -5,18 +5,22 @@ from __future__ import annotations
 import gzip
 import subprocess
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 
 import orjson
 import pytest
 
 from infra.local.import_archive import main
-from shared import refs, sets
+from shared import queries, refs, sets
 from shared.errors import AccountDeleted, InvalidRequest, Retry
+from shared.identity.tokens import Principal
 from shared.mail.imported import imported
-from shared.ports import Create, Data, Put, Store
+from shared.ports import Create, Data, Delete, Put, Store, Write
 from shared.privacy import archive
+from shared.privacy.deletion import Deletion
 from shared.privacy.restore import restore
+from shared.privacy.retention import DAY, Retention
 from shared.privacy.tombstones import TombstoneKey, Tombstones
 from shared.settings import Settings
 from tests.unit.fakes import FakeClock, FakeSecrets
@@ -66,7 +70,7 @@ def refused(tmp_path: Path, content: bytes) -> str:
     with pytest.raises(InvalidRequest) as refusal:
         restore(store, file, imported, tombstones(store))
     assert store.get([refs.user(UID), refs.stream(MAILBOX)]) == {}
-    assert stored(store) == ({}, [])
+    assert stored(store) == ({}, [], {})
     return refusal.value.message
 
 
@@ -152,7 +156,7 @@ def test_a_person_who_is_known_is_left_alone(tmp_path: Path, whole: bytes, capsy
     store.commit([Create(refs.user(UID), {"uid": UID})])
     assert main([str(tmp_path / "archive"), "--data", str(tmp_path / "data")]) == 1
     assert "already known" in capsys.readouterr().err
-    assert stored(store) == ({}, [])
+    assert stored(store) == ({}, [], {})
 
 
 def test_an_import_that_died_can_be_repeated(tmp_path: Path, whole: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -190,6 +194,51 @@ def test_a_person_who_was_deleted_here_does_not_come_back_by_an_archive(tmp_path
     with pytest.raises(AccountDeleted):
         restore(store, file, imported, gone)
     assert store.get([refs.user(UID)]) == {}
+
+
+@pytest.mark.parametrize("before", range(1, 8))
+def test_an_import_does_not_undo_a_deletion_that_is_asked_for_while_it_runs(
+    tmp_path: Path, whole: bytes, monkeypatch: pytest.MonkeyPatch, before: int
+) -> None:
+    monkeypatch.setattr("shared.privacy.restore.COMMIT_WRITES", 4)
+    file = tmp_path / "archive"
+    file.write_bytes(whole)
+    ports = sets.embedded(Settings(data_dir=str(tmp_path / "data")), synchronous="OFF")
+    store, gone = ports.store, tombstones(ports.store)
+    deletion = Deletion(store, ports.tasks, FakeClock(), gone)
+    commit, commits, behind = store.commit, 0, list[Write]()
+
+    def leaving(writes: list[Write]) -> list[str | None]:
+        nonlocal commits
+        commits += 1
+        if commits == before:
+            with monkeypatch.context() as patch:
+                patch.setattr(store, "commit", commit)
+                deletion.begin(Principal(UID))
+        versions = commit(writes)
+        if commits > before:
+            behind.extend(writes)
+        return versions
+
+    monkeypatch.setattr(store, "commit", leaving)
+    with pytest.raises(AccountDeleted):
+        restore(store, file, imported, gone)
+    assert commits >= before
+    assert not [write for write in behind if not isinstance(write, Delete)], "but what was being committed"
+    assert store.get([refs.user(UID)])[refs.user(UID)].data["erasing"]
+    assert stored(store) == ({}, [], {}), "to which no mailbox might lead the deletion"
+
+
+def test_an_entry_of_a_trail_that_came_in_an_archive_expires_like_any_other(tmp_path: Path, whole: bytes) -> None:
+    file = tmp_path / "archive"
+    file.write_bytes(whole)
+    store = sets.embedded(Settings(data_dir=str(tmp_path / "data")), synchronous="OFF").store
+    assert restore(store, file, imported, tombstones(store)).counts["audit"] == 1
+    retention = Retention(trail=DAY)
+    now = lines_of(whole)[0]["begun_at"]
+    later = datetime.fromisoformat(now).timestamp() + 2 * DAY
+    assert sum(retention.sweep(store, later + 60 * number) for number in range(queries.SHARDS)) == 1
+    assert store.query(queries.trail_of(UID, 10)) == []
 
 
 def test_an_archive_gives_nobody_a_role(tmp_path: Path, whole: bytes) -> None:

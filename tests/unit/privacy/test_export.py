@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import time
 from pathlib import Path
 
@@ -9,10 +10,11 @@ import pytest
 
 from infra.local.import_archive import main
 from shared import queries, refs, sets
-from shared.errors import AccountDeleted, Forbidden, NotFound, TooManyRequests
+from shared.errors import AccountDeleted, Forbidden, NotFound, TooLarge, TooManyRequests
 from shared.events.app import AppStream
 from shared.events.log import read_streams, streams_of
 from shared.identity.trail import Trail
+from shared.mail.state import MailboxState
 from shared.ports import Doc, Query, Update
 from shared.privacy import export, gathering, writing
 from shared.privacy.links import LINK_SECONDS
@@ -58,7 +60,9 @@ def test_ten_thousand_messages_killed_five_times_are_one_complete_archive_and_th
     world: ExportWorld, tmp_path: Path
 ) -> None:
     world.person()
-    world.mailbox(messages=10_000)
+    state = world.mailbox(messages=10_000)
+    for number in range(40):
+        state = world.gap(state, f"bad{number}", "open" if number % 3 else "resolved")
     app_stream(world, 3)
     began = time.process_time()
     export_id = world.begin()
@@ -68,7 +72,7 @@ def test_ten_thousand_messages_killed_five_times_are_one_complete_archive_and_th
     archive = world.archive(export_id)
     records, manifest = read(archive)
     assert exported(records) == stored(world.ports.store)
-    assert manifest["counts"]["message"] == 10_000
+    assert (manifest["counts"]["message"], manifest["counts"]["gap"]) == (10_000, 40)
     assert manifest["streams"][MAILBOX] | {"hash": ""} == {
         "first": 1, "head": 10_000, "hash": "", "missing": 0, "exact": True,
     }  # fmt: skip
@@ -165,11 +169,16 @@ def test_what_changes_while_it_is_exported_is_there_as_it_is_at_the_end(world: E
             (["new2"], "email.received", {}),
         ]
     )
-    pages = 0
+    pages, resolved = 0, list[str]()
 
     def change(query: Query) -> None:
         nonlocal state, pages
         pages += query.group == "messages"
+        if query.group == "messages" and pages == 3:
+            state = world.gap(world.gap(state, "bad1"), "bad2")
+        if query.group == "log" and pages > 3 and not resolved:  # the gaps of the first turn have been read
+            resolved.append("bad1")
+            state = world.gap(state, "bad1", "resolved")
         if query.group == "messages" and pages % 2 == 0 and (next_change := next(changes, None)):
             ids, type_, fields = next_change
             state = world.page(state, ids, type_, **fields)
@@ -178,12 +187,97 @@ def test_what_changes_while_it_is_exported_is_there_as_it_is_at_the_end(world: E
     world.run()
     assert next(changes, None) is None
     records, manifest = read(world.archive(export_id))
-    messages, log = exported(records)
-    assert (messages, log) == stored(world.ports.store)
+    messages, log, gaps = exported(records)
+    assert (messages, log, gaps) == stored(world.ports.store)
+    assert {id_: gap["status"] for id_, gap in gaps.items()} == {"bad1": "resolved", "bad2": "open"}
     assert messages["m3"]["state"] == "tombstone"
     assert "draft" in messages
     said = manifest["streams"][MAILBOX]
     assert (said["head"], said["missing"]) == (state.head, 0)
+
+
+@pytest.mark.parametrize("before", [[], ["early"]])
+def test_a_gap_that_comes_or_goes_once_the_gaps_were_read_is_as_it_is_in_the_end(
+    world: ExportWorld, monkeypatch: pytest.MonkeyPatch, before: list[str]
+) -> None:
+    world.person()
+    state = world.mailbox(messages=20)
+    for id_ in before:
+        state = world.gap(state, id_)
+    export_id = world.begin()
+    asked: list[str] = []
+    get = world.store.get
+
+    def look(wanted: list[str]) -> dict[str, Doc]:
+        nonlocal state
+        if "gaps" in asked and wanted == [refs.stream(MAILBOX)]:  # it is about to be closed
+            asked.clear()
+            for id_ in before:
+                state = world.gap(state, id_, "resolved")
+            if "late" not in stored(world.ports.store)[2]:
+                state = world.gap(world.page(state, ["new"]), "late")
+            world.store.before_query = None
+        return get(wanted)
+
+    world.store.before_query = lambda query: asked.append(query.group)
+    monkeypatch.setattr(world.store, "get", look)
+    world.run()
+    records, manifest = read(world.archive(export_id))
+    assert manifest["streams"][MAILBOX]["exact"] is True
+    assert exported(records) == stored(world.ports.store)
+    assert set(exported(records)[2]) == {*before, "late"}
+
+
+def heavy(world: ExportWorld, state: MailboxState, prefix: str, count: int) -> MailboxState:
+    """A page of messages of some 3 kB each."""
+    return world.page(state, [f"{prefix}{n}" for n in range(count)], "email.received", snippet="x" * 3_000)
+
+
+def test_a_part_is_closed_by_its_weight_however_many_heavy_messages_make_a_page(
+    world: ExportWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gathering, "PART_BYTES", 10_000)
+    world.person()
+    state = heavy(world, world.mailbox(), "old", 60)
+    export_id = world.begin()
+    asked: list[str] = []
+
+    def arrive(query: Query) -> None:
+        nonlocal state
+        asked.append(query.group)
+        if query.group == "gaps" and asked.count("gaps") == 1:  # the log that follows names all of these
+            state = heavy(world, state, "new", 60)
+
+    world.store.before_query = arrive
+    world.run()
+    names = world.ports.blobs.below(refs.archive(UID, export_id))
+    lines = [gzip.decompress(world.ports.blobs.get(name)).splitlines(keepends=True) for name in names]
+    heaviest = max(len(line) for part in lines for line in part)
+    assert max(sum(map(len, part[:-1])) for part in lines) < 10_000 + heaviest
+    records, _ = read(world.archive(export_id))
+    assert exported(records) == stored(world.ports.store)
+    assert len(exported(records)[0]) == 120
+
+
+def test_what_can_never_be_written_ends_the_export_with_the_reason(
+    world: ExportWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.person()
+    world.mailbox(messages=3)
+    export_id = world.begin()
+
+    def refuse(name: str, data: bytes) -> None:
+        raise TooLarge("A blob is over its limit.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(world.blobs, "put", refuse)
+        world.run()
+    shown = world.exports.show(UID, export_id)
+    assert (shown["status"], shown["error"]) == ("failed", "It cannot be written: A blob is over its limit.")
+    second = world.begin()
+    world.run()
+    assert second != export_id
+    assert world.exports.show(UID, second)["status"] == "done"
 
 
 @pytest.mark.usefixtures("small_parts")
@@ -202,7 +296,7 @@ def test_a_mailbox_that_never_rests_is_said_not_to_be_of_one_moment(world: Expor
     records, manifest = read(world.archive(export_id))
     said = manifest["streams"][MAILBOX]
     assert said["exact"] is False
-    messages, log = exported(records)
+    messages, log, _ = exported(records)
     assert said["head"] == log[-1]["last"]
     assert {event["data"]["provider_message_id"] for segment in log for event in segment["events"]} <= set(messages)
 

@@ -10,12 +10,16 @@ import pytest
 
 from infra.local.catalogue import load
 from shared import queries, refs
+from shared.adapters.embedded.tasks import NAME_SECONDS
+from shared.errors import ProviderUnavailable
 from shared.events import types
 from shared.identity.tokens import Principal
 from shared.ports import Write
+from shared.privacy import erasure
 from shared.privacy.deletion import Deletion
-from shared.privacy.erasure import LONGEST_REQUEST
-from tests.leaving import MAILS, LeavingWorld, alone, backfills, expect_nothing_left
+from shared.privacy.erasure import LONGEST_REQUEST, STOPPED_WITHIN
+from shared.providers.http.transport import Transport
+from tests.leaving import MAILS, LeavingWorld, alone, backfills, expect_nothing_left, tables_that_name
 from tests.world import ADDRESS, MAILBOX, OUTLOOK, UID
 
 CLOCKS_DIFFER_BY = 600.0
@@ -94,13 +98,19 @@ def test_a_token_that_outlives_its_person_is_refused_everywhere_and_makes_nothin
             ("api", "POST", "/mail/connect", {"provider": "google"}),
             ("api", "POST", "/mail/connect", {"provider": "google", "access_token": "a", "refresh_token": "r"}),
             ("api", "POST", "/events", {"type": "note.written", "data": {}}),
+            ("api", "GET", "/mail/status", None),
+            ("api", "GET", f"/mail/messages?mailbox={MAILBOX}", None),
+            ("api", "GET", "/events", None),
+            ("api", "GET", "/me/audit", None),
+            ("api", "GET", "/me/exports", None),
             ("oauth", "POST", "/oauth/google/start", {}),
+            ("oauth", "GET", "/api/auth/accounts", None),
+            ("oauth", "GET", "/api/auth/accounts/google/token", None),
         ):
             status, answer = world.call(function, method, path, body, Authorization=f"Bearer {world.token}")
             assert (status, answer["error"]["code"]) == (410, "account_deleted"), path
         assert world.leave() == 202
     assert alone(world)
-    assert world.call("api", "GET", "/mail/status", Authorization=f"Bearer {world.token}")[1]["mailboxes"] == []
 
 
 def test_whoever_leaves_before_they_were_ever_seen_is_refused_from_then_on(world: LeavingWorld) -> None:
@@ -135,12 +145,9 @@ def test_a_link_to_consent_that_was_given_out_before_leads_nowhere(world: Leavin
 
 
 def test_nobody_else_loses_anything(world: LeavingWorld) -> None:
-    tokens = world.google.add_mailbox(ADDRESS)
-    world.settle_in()
-    brought = {name: tokens[name] for name in ("access_token", "refresh_token", "expires_in")}
-    assert world.as_bob("POST", "/mail/connect", {"provider": "google", **brought})[0] == 200
+    settle_in_with_bob(world)
     assert world.as_bob("POST", "/events", {"type": "note.written", "data": {}})[0] == 201
-    world.run(300)
+    world.run(30)
     before = {ref: data for ref, data in world.store.left().items() if "bob" in ref}
     assert world.leave() == 202
     world.run(LONGEST_REQUEST + 60)
@@ -153,6 +160,96 @@ def test_nobody_else_loses_anything(world: LeavingWorld) -> None:
     [mailbox] = world.as_bob("GET", "/mail/status")[1]["mailboxes"]
     assert mailbox["status"] == "live"
     assert len(world.as_bob("GET", "/mail/messages?limit=500&mailbox=bob:primary:GOOGLE")[1]["messages"]) == 61
+
+
+def out_of_reach(patch: pytest.MonkeyPatch, *places: str) -> list[str]:
+    """Have no request come through whose address holds one of these; answers those that were tried."""
+    tried: list[str] = []
+    send = Transport.send
+
+    def away(self: Transport, uri: str, *request: Any) -> Any:
+        if any(place in uri for place in places):
+            tried.append(uri)
+            raise ProviderUnavailable("It cannot be reached.")
+        return send(self, uri, *request)
+
+    patch.setattr(Transport, "send", away)
+    return tried
+
+
+def grants(world: LeavingWorld) -> list[str]:
+    return [refs.key(ref).partition(":")[0] for ref in world.store.left() if "/grants/" in ref]
+
+
+def test_a_provider_out_of_reach_keeps_no_token_of_the_other_and_its_own_until_they_are_revoked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(erasure, "REVOKED_WITHIN", 3600.0)
+    world = LeavingWorld(tmp_path, tick_seconds=900.0)
+    world.settle_in()
+    world.run(60)
+    with monkeypatch.context() as patch:
+        out_of_reach(patch, "google.test")
+        assert world.leave() == 202
+        world.run(30)
+        assert grants(world) == ["google"]
+        world.run(3 * 3600)
+        assert grants(world) == ["google"], "which the mailbox needs whose channel rings"
+        assert 4 < caplog.text.count("could not be revoked now") < 12, "more and more rarely"
+    world.run(3600 + 60)
+    assert world.google.report()["requests"]["revoke"] == 1
+    assert alone(world)
+    world.close()
+
+
+def test_a_grant_is_revoked_though_its_channel_cannot_be_stopped(
+    world: LeavingWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.settle_in()
+    world.run(60)
+    tried = out_of_reach(monkeypatch, "users/me/stop")
+    assert world.leave() == 202
+    world.run(STOPPED_WITHIN - 60)
+    assert tried
+    assert world.google.report()["requests"].get("revoke", 0) == 0
+    world.run(120)
+    assert world.google.report()["requests"]["revoke"] == 1
+    assert grants(world) == []
+    world.run(2 * 3600)  # an instance may remember the access token for an hour
+    assert alone(world)
+
+
+def settle_in_with_bob(world: LeavingWorld) -> None:
+    tokens = world.google.add_mailbox(ADDRESS)
+    world.settle_in()
+    brought = {name: tokens[name] for name in ("access_token", "refresh_token", "expires_in")}
+    assert world.as_bob("POST", "/mail/connect", {"provider": "google", **brought})[0] == 200
+    world.run(300)
+
+
+def test_of_two_who_leave_one_account_neither_leaves_its_revocation_to_the_other(
+    world: LeavingWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settle_in_with_bob(world)
+    tried = out_of_reach(monkeypatch, "users/me/stop")
+    assert world.leave() == world.as_bob("DELETE", "/me")[0] == 202
+    world.run(STOPPED_WITHIN - 60)
+    assert tried
+    assert len(world.store.query(queries.mailboxes_of("bob")) + world.store.query(queries.mailboxes_of(UID))) == 2
+    world.run(120)
+    assert world.google.report()["requests"]["revoke"] >= 1
+
+
+@pytest.mark.parametrize("pause", [0.0, 1.0, 30.0, LONGEST_REQUEST + 60])
+def test_of_two_who_leave_one_account_the_last_one_has_it_revoked(world: LeavingWorld, pause: float) -> None:
+    settle_in_with_bob(world)
+    assert world.leave() == 202
+    world.run(pause)
+    assert world.as_bob("DELETE", "/me")[0] == 202
+    world.run(LONGEST_REQUEST + 120)
+    left = {ref.partition("/")[0] for ref in world.store.left()} - {"limits"}
+    assert left == {"tombstones"}
+    assert world.google.report()["requests"]["revoke"] >= 1
 
 
 def meanwhile(world: LeavingWorld, is_time: Callable[[Sequence[Write]], bool]) -> list[bool]:
@@ -219,6 +316,19 @@ def test_nothing_can_be_carved_out_of_the_files_either(world: LeavingWorld, tmp_
     world.run(LONGEST_REQUEST + 120)
     assert alone(world)
     assert found() == 0
+
+
+def test_after_a_day_no_table_of_any_database_names_who_has_left(tmp_path: Path) -> None:
+    world = LeavingWorld(tmp_path, tick_seconds=900.0)
+    world.settle_in()
+    world.run(60)
+    assert tables_that_name(world, UID) >= {"brainstem.sqlite/doc", "brainstem.sqlite/task_spent", "keys.sqlite/doc"}
+    assert world.leave() == 202
+    world.run(LONGEST_REQUEST + 120)
+    assert tables_that_name(world, UID) == {"brainstem.sqlite/task_spent"}, "so that a task that comes late is known"
+    world.run(NAME_SECONDS + 2 * 900)  # a world that rests looks at its queues with each tick
+    assert tables_that_name(world, UID, ADDRESS) == set()
+    world.close()
 
 
 def test_a_deletion_that_stands_still_is_taken_up_again_by_the_tick(world: LeavingWorld) -> None:
