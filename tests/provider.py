@@ -41,6 +41,7 @@ class MemoryProvider:
     messages: dict[str, Message] = field(default_factory=dict)
     refused: set[str] = field(default_factory=set)
     unreadable: set[str] = field(default_factory=set)  # answers 404 although it is there
+    discarded: set[str] = field(default_factory=set)  # answers 404 although it is there
     limits: Limits | None = None
     whole_threads: bool = False  # reads threads where it is asked for two or more messages of one
     spent: float = 0.0
@@ -178,7 +179,7 @@ class MemoryProvider:
         if id_ in self.refused:
             return Refused(id_, "the provider answered 500")
         if id_ not in self.messages or id_ in self.unreadable:
-            return Missing(id_)
+            return Missing(id_, certain=id_ in self.discarded)
         return Upsert(self.messages[id_])
 
     def _next(self) -> int:

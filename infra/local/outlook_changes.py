@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from infra.local.generator import Operation
@@ -34,6 +34,7 @@ class OutlookTraffic:
         self._script = iter(self._chance.choices(list(_KINDS), list(_KINDS.values()), k=count))
         self._folder_of: dict[str, str] = {}
         self._marks: dict[str, list[str]] = {}
+        self._young: set[str] = set()
         self._read()
         self.made: list[Change] = []
         self._ways: Mapping[str, Callable[[], str]] = {
@@ -71,6 +72,7 @@ class OutlookTraffic:
             plan["labels"] = [f"folder:{folder}", *(label for label in plan["labels"] if label == "UNREAD")]
         [id_] = self._simulator.add_mails(self._address, [plan])
         self._folder_of[id_] = folder or "elsewhere"
+        self._young.add(id_)
         self._marks[id_] = plan["labels"]
         return id_
 
@@ -105,10 +107,12 @@ class OutlookTraffic:
         return id_
 
     def _delete(self) -> str:
-        if id_ := self._some():
+        """Delete a mail for good; a new one is spared, since its end would be believed only some 23 minutes later."""
+        if (id_ := self._some()) and id_ not in self._young:
             self._simulator.delete(self._address, id_)
             del self._folder_of[id_], self._marks[id_]
-        return id_
+            return id_
+        return ""
 
     def _new_folder(self) -> str:
         own = self._own()
@@ -131,8 +135,8 @@ class OutlookTraffic:
         return folder
 
     def _delete_folder(self) -> str:
-        sizes = self._sizes()
-        if not (small := [folder for folder, size in sizes.items() if size <= _LARGEST]):
+        sizes, new = self._sizes(self._folder_of), self._sizes(self._young)
+        if not (small := [folder for folder, size in sizes.items() if size <= _LARGEST and not new[folder]]):
             return ""
         folder = self._chance.choice(small)
         self._simulator.delete_folder(self._address, folder)
@@ -152,10 +156,10 @@ class OutlookTraffic:
         """The folders that the person made."""
         return [folder for folder in self._simulator.folders(self._address) if not folder["well_known"]]
 
-    def _sizes(self) -> dict[str, int]:
-        """How many mails each folder of the person's holds, those of the folders in it included."""
+    def _sizes(self, ids: Iterable[str]) -> dict[str, int]:
+        """How many of some mails each folder of the person's holds, those of the folders in it included."""
         own = {folder["id"]: folder["parent"] for folder in self._own()}
-        held = Counter(self._folder_of.values())
+        held = Counter(self._folder_of[id_] for id_ in ids)
         sizes = dict.fromkeys(own, 0)
         for folder in own:
             above = folder

@@ -61,6 +61,8 @@ def check_streams(events: Mapping[str, Sequence[Json]], say: Say) -> tuple[bool,
                 say(f"Stream {stream}: event {event['sequence']} repeats a fact ({event['type']} {fact[2]}).")
             ids.add(event["id"])
             facts.add(fact)
+            if event["type"] == "email.updated":  # it is there: to be deleted, perhaps once more, is another fact
+                facts.discard((stream, "email.deleted", fact[2]))
     return contiguous, repeated
 
 
@@ -83,15 +85,21 @@ def check_milestones(mailbox: str, log: Sequence[Json], ids: Set[str], say: Say)
 
 
 def fold_stream(log: Sequence[Json], say: Say) -> dict[str, Json]:
-    """Follow each message through its events; answer the messages that are alive at the end, with ``announced``."""
+    """Follow each message through its events; answer the messages that are alive at the end, with ``announced``.
+
+    After its deletion a message can only come back as a whole, by an update: the provider had denied it for a while.
+    """
     alive: dict[str, Json] = {}
-    gone: set[str] = set()
+    gone: dict[str, str] = {}  # what they were announced as
     for event in log:
         if not event["type"].startswith("email."):
             continue
         data, number = event["data"], event["sequence"]
         id_ = data["provider_message_id"]
-        if id_ in gone:
+        if id_ in gone and event["type"] == "email.updated":
+            _check_return(event, say)
+            alive[id_] = {**data, "announced": gone.pop(id_)}
+        elif id_ in gone:
             say(f"Event {number} ({event['type']}) follows the deletion of message {id_}.")
         elif event["type"] in FIRST:
             alive[id_] = {**data, "announced": event["type"].removeprefix("email.")}
@@ -100,8 +108,7 @@ def fold_stream(log: Sequence[Json], say: Say) -> dict[str, Json]:
         elif event["type"] == "email.deleted":
             if any(alive[id_][name] != data[name] for name in FIELDS):
                 say(f"Event {number} tells of the deletion of message {id_} with other data than it had.")
-            del alive[id_]
-            gone.add(id_)
+            gone[id_] = alive.pop(id_)["announced"]
         else:
             _check_update(alive[id_], event, say)
             alive[id_] = {**data, "announced": alive[id_]["announced"]}
@@ -134,6 +141,16 @@ def _check_envelope(stream: str, event: Json, say: Say) -> None:
     for name, value in inside.items():
         if data[name] != value:
             say(f"Stream {stream}: event {event['sequence']} says {name} {data[name]!r} inside, {value!r} outside.")
+
+
+def _check_return(event: Json, say: Say) -> None:
+    """Check that an update after a deletion names all that had gone with the message, which is all that is not empty."""
+    data = event["data"]
+    lost = {name for name in FIELDS if data[name]}
+    if lost != set(data.get("changed", ())):
+        say(
+            f"Event {event['sequence']} brings back {sorted(lost)} of a message but names {sorted(data.get('changed', ()))}."
+        )
 
 
 def _check_update(before: Json, event: Json, say: Say) -> None:

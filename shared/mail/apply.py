@@ -28,7 +28,10 @@ ATTEMPTS = 12
 FETCHES = 3
 """How often the documents that turn out to be older than a known change are fetched again before the step is put off."""
 
-SETTLED_AFTER = 660.0
+CLOCKS_DIFFER = 600.0
+"""Seconds by which what two instances take for the time may differ (docs/reliability.md)."""
+
+SETTLED_AFTER = 60.0 + CLOCKS_DIFFER
 """Seconds after its receipt that a message can be read wherever it is asked for: a minute, and what clocks may differ by."""
 
 Position = Callable[[MailboxState], object]
@@ -169,7 +172,8 @@ def believed(answer: Fetched, known: Mapping[str, Doc], at: float) -> Change:
     if not isinstance(answer, Missing):
         return answer
     data = known[answer.id].data
-    return answer if at - data["received_at"] < SETTLED_AFTER else Deleted(answer.id, data["version"])
+    young = at - data["received_at"] < SETTLED_AFTER
+    return answer if young and not answer.certain else Deleted(answer.id, data["version"])
 
 
 def _placed(ctx: Context, loaded: Loaded, work: Work) -> Work:

@@ -8,8 +8,9 @@
         stored, not listed ............... ask for it; only a 404 is a loss    gone
 
 No suspicion is believed before the message itself has been read, and none where live sync has something to read: then it
-looks first. Backfill and resync know better what is missing, so an audit waits for them. A gap is known to be missing and has
-a chain of its own. What the log has announced is not announced again: a lost message comes back as ``email.updated``.
+looks first. Backfill and resync know better what is missing, so an audit waits for them. An open gap is known to be missing
+and has a chain of its own; one that this chain has given up is asked for here, once an audit. What the log has announced is
+not announced again: a lost message comes back as ``email.updated``.
 
 An audit whose mailbox changes while it writes is spent and taken again, since a verdict rests on the cursor, on the log's
 end and on the documents together.
@@ -40,6 +41,7 @@ from shared.mail.comparison import (
 from shared.mail.context import Account, Context, Loaded, amend_mailbox
 from shared.mail.findings import Audit, Audited, Findings, Told
 from shared.mail.fold import Work
+from shared.mail.gaps import in_fews, resolved
 from shared.mail.state import STUCK_AFTER, MailboxState, followed, healthy, troubled
 from shared.mail.tasks import StepTask, continue_chain, page_of, poll, portion
 from shared.observability import logs
@@ -119,35 +121,39 @@ def _step(ctx: Context, account: Account, state: MailboxState, run: Audit, task:
     lower = run.since if listing.next is None else _lower(ctx, state, listed, run)
     stored = stored_of(ctx, state, listed, lower, run.until)
     known = {id_: stored[id_] for id_ in left if id_ in stored and is_present(stored[id_])}
-    gaps = known_gaps(ctx, state, [id_ for id_ in left if id_ not in known])
+    gaps, given_up = known_gaps(ctx, state, [id_ for id_ in left if id_ not in known])
     differing = relisted(listing, known) if listing.versions else relabelled(account, known)
     suspects = [id_ for id_ in left if (id_ not in known and id_ not in gaps) or id_ in differing]
     asked = suspects[: portion(ASKED_AT_ONCE, task)]
     whole = len(asked) == len(suspects)
     done = left if whole else left[: left.index(asked[-1]) + 1]
-    answers = _fetched(account, asked)
+    answers = _fetched(account, [id_ for id_ in asked if id_ not in given_up])
+    for some in in_fews([id_ for id_ in asked if id_ in given_up]):
+        answers = (*answers, *_fetched(account, some))
     if whole and lower is None:  # all of the page's end was lost: what was fetched says how far it reaches
         lower = reached(known.values(), answers, run)
         stored |= stored_of(ctx, state, [], lower, run.until)
     unlisted = unlisted_of(state, stored, set(listed), at) if whole else []
     few = unlisted[: UNLISTED_AT_MOST - run.asked]
     answers = (*answers, *_fetched(account, few))
-    verdict = judge(state, stored, answers, few, at)
+    verdict = judge(state, stored, answers, few, at, reported=given_up)
     if verdict.changes and not _quiet(ctx, account, state, task, at):
-        verdict = judge(state, stored, answers, few, at, behind=True)
+        verdict = judge(state, stored, answers, few, at, behind=True, reported=given_up)
     verdict.compared += sum(id_ not in asked and id_ not in gaps for id_ in done)
     heard, onward = _told(ctx, state, run, verdict)
     if onward is not None:
         return Work("audit", at, advance=lambda current: _turned(current, onward, at))
     findings = _added(run.findings, verdict, sum(id_ in gaps for id_ in done), len(unlisted) - len(few))
+    changes = tuple(verdict.changes)
+    read_at_last = tuple(resolved(given_up[change.id]) for change in changes if change.id in given_up)
     following = replace(run, asked=run.asked + len(few), sought={}, searched=None, findings=findings)
     if not whole:
         following = replace(following, after=asked[-1])
     elif listing.next is not None:
         following = replace(following, token=listing.next, until=lower, after=None)
     else:
-        return Work("audit", at, tuple(verdict.changes), lambda now: _ended(now, following, at), told=heard)
-    return Work("audit", at, tuple(verdict.changes), lambda now: _turned(now, following, at), told=heard)
+        return Work("audit", at, changes, lambda now: _ended(now, following, at), writes=read_at_last, told=heard)
+    return Work("audit", at, changes, lambda now: _turned(now, following, at), writes=read_at_last, told=heard)
 
 
 def _lower(ctx: Context, state: MailboxState, listed: list[str], run: Audit) -> float | None:
@@ -204,7 +210,7 @@ def _added(findings: Findings, verdict: Verdict, gaps: int, unasked: int) -> Fin
         findings.missing + verdict.missing,
         findings.differing + verdict.differing,
         findings.gone + verdict.gone,
-        findings.gaps + gaps,
+        findings.gaps + verdict.gaps + gaps,
         findings.repaired + verdict.repaired,
         findings.unasked + unasked,
     )

@@ -42,6 +42,9 @@ LABELS_AT_MOST = 200
 
 LABEL_PAGES = 4
 
+LATE_AFTER = 3_600.0
+"""Seconds after which what live sync has not read is missing, whoever will read it: polls come several times as often."""
+
 
 @dataclass(slots=True)
 class Verdict:
@@ -53,6 +56,7 @@ class Verdict:
     missing: int = 0
     differing: int = 0
     gone: int = 0
+    gaps: int = 0
     repaired: int = 0
 
 
@@ -85,10 +89,11 @@ def is_present(doc: Doc) -> bool:
     return bool(doc.data["state"] == mail.PRESENT)
 
 
-def known_gaps(ctx: Context, state: MailboxState, ids: Sequence[str]) -> set[str]:
-    """Which of these are known not to be readable, and why they are not stored is no riddle."""
+def known_gaps(ctx: Context, state: MailboxState, ids: Sequence[str]) -> tuple[set[str], dict[str, Doc]]:
+    """Which of these are known not to be readable: those that their own chain asks for, and those it has given up."""
     docs = ctx.store.get([refs.gap(state.id, id_) for id_ in ids]) if ids else {}
-    return {doc.data["id"] for doc in docs.values() if doc.data["status"] in ("open", "reported")}
+    open_ = {doc.data["id"] for doc in docs.values() if doc.data["status"] == "open"}
+    return open_, {doc.data["id"]: doc for doc in docs.values() if doc.data["status"] == "reported"}
 
 
 def relisted(listing: Listing, known: Mapping[str, Doc]) -> set[str]:
@@ -151,12 +156,19 @@ def judge(
     unlisted: Collection[str],
     at: float,
     behind: bool = False,
+    reported: Collection[str] = (),
 ) -> Verdict:
-    """What the messages themselves say of what was suspected; ``behind``: live sync has not read all there is."""
+    """What the messages themselves say of what was suspected; ``behind``: live sync has not read all there is.
+
+    ``reported`` are gaps that have been given up: what still cannot be stored of them stays one, and is not begun anew.
+    """
     verdict = Verdict()
     for answer in answers:
         doc = stored.get(answer.id)
         present = doc is not None and is_present(doc)
+        if answer.id in reported and not (isinstance(answer, Upsert) and fits(answer.message)):
+            verdict.gaps += 1
+            continue
         match answer:
             case Missing():
                 if doc is not None and answer.id in unlisted:  # what was listed is not gone, or only just
@@ -190,8 +202,14 @@ def _compare(
     if present is not None and _same(answer, present):
         verdict.compared += 1
         return
-    young = present is None and message.received_at > at - APPEARED_AFTER
-    if young or (behind and newer(message.version, followed(state))):
+    if present is None and message.received_at > at - APPEARED_AFTER:
+        return
+    if behind and newer(message.version, followed(state)):
+        # To put it right is live sync's, but who measures completeness must see it, unless that is only a moment late.
+        if _is_late(state, at) and (present is not None or message.received_at < at - LATE_AFTER):
+            verdict.compared += 1
+            verdict.differing += present is not None
+            verdict.missing += present is None
         return
     if doc is not None and older(message.version, doc.data["version"]):
         if at - state.cursor_at < APPEARED_AFTER:
@@ -204,6 +222,12 @@ def _compare(
     verdict.changes.append(Upsert(message))
     if present is None or (present.data["announced"] is None and mail.announcement(list(message.labels)) is not None):
         verdict.lost[message.id] = message.received_at
+
+
+def _is_late(state: MailboxState, at: float) -> bool:
+    """Whether live sync has not come to the provider's end for long although there is something to read."""
+    stuck = state.more or not {"live", "folders"}.isdisjoint(state.troubles)
+    return stuck and (state.caught_up_at or 0.0) < at - LATE_AFTER
 
 
 def _same(answer: Upsert, doc: Doc) -> bool:

@@ -181,9 +181,10 @@ def _apply(mailbox: MailboxState, work: Work, item: _Item, change: Change) -> No
             _upsert(work, item, message)
         case LabelsChanged():
             _relabel(mailbox, work, item, change)
-        case Left(id_, folder):
+        case Left(id_):
+            # Whatever folder it is stored in: that one's changes need not have told of it, nor tell that it went.
             present = item.now is not None and item.now["state"] == mail.PRESENT
-            item.wanted |= present and item.now is not None and folder in item.now["labels"] and id_ not in work.read
+            item.wanted |= present and id_ not in work.read
         case Deleted(id_, version) if work.unordered:
             item.wanted = item.now is not None and work.doubts(item, id_)
             if item.now is not None and item.now["state"] == mail.PRESENT and not item.wanted:
@@ -192,6 +193,8 @@ def _apply(mailbox: MailboxState, work: Work, item: _Item, change: Change) -> No
             if item.now is None or not newer(item.now["version"], version):
                 item.now = mail.tombstone(id_, version, item.now)
                 item.wanted = False
+        case Missing(_, certain) if certain and item.now is None:
+            pass  # it came and went, and nobody has been told of it
         case Missing():
             item.trouble = "the provider answered 404 for an id that it had named"
         case Refused(_, reason):
@@ -215,7 +218,7 @@ def _upsert(work: Work, item: _Item, message: Message) -> None:
     if not fits(message):
         item.trouble = TOO_LARGE
         return
-    item.now = mail.present(message, now)
+    item.now = mail.present(message, item.before)
     item.trouble = None
 
 
@@ -229,7 +232,7 @@ def _replace(work: Work, item: _Item, message: Message) -> None:
     if not fits(message):
         item.trouble = TOO_LARGE
         return
-    fresh = mail.present(message, now)
+    fresh = mail.present(message, item.before)
     back = now is not None and now["state"] == mail.TOMBSTONE and message.id not in work.read
     # A folder may tell of what it held before; that it is there again is only known by reading it.
     moved = bool(work.walked) and now is not None and now.get("folder", "") not in ("", fresh["folder"])

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from shared import queries, refs
 from shared.mail import message as mail
-from shared.mail.apply import anew, apply, finish
+from shared.mail.apply import CLOCKS_DIFFER, SETTLED_AFTER, anew, apply, finish
 from shared.mail.context import Account, Context, Loaded
 from shared.mail.fold import TOO_LARGE, Work, fits
 from shared.mail.state import MailboxState, healthy
@@ -21,11 +21,12 @@ ASKED_TOGETHER = 5
 RETRIES = (5.0, 30.0, 120.0, 1_200.0, 3_600.0, 21_600.0, 86_400.0)
 """Seconds to the next attempt, by the number of attempts made; after the last one the gap is reported."""
 
-GONE_AFTER = 60.0
-"""Seconds for which a 404 may mean "not yet": a fresh id can answer 404 at first (docs/gmail.md, 4)."""
+GONE_AFTER = SETTLED_AFTER + CLOCKS_DIFFER
+"""Seconds for which a 404 may mean "not yet" (docs/gmail.md, 4), by the clocks of whoever opened the gap and whoever judges
+it: of these two one may be slow and the other fast, so that less has passed than they say, but never less than it takes."""
 
-GONE_ATTEMPTS = 4
-"""So many times a 404 has to come, too: the wait before the last of them is longer than clocks of instances differ."""
+GONE_ATTEMPTS = 5
+"""So many times it has to be asked for, too: where nobody could ask for long, the time alone says little."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ def retry(ctx: Context, loaded: Loaded, _task: StepTask) -> bool:
     account = Account(ctx, state, "background")
     if due:
         ids = [doc.data["id"] for doc in due]
-        answers = [answer for few in _few(ids) for answer in _fetched(account, few)]
+        answers = [answer for few in in_fews(ids) for answer in _fetched(account, few)]
         known = ctx.store.get([refs.message(state.id, id_) for id_ in ids])
         verdicts = [
             _judge(doc, answer, known.get(refs.message(state.id, answer.id)), at)
@@ -74,8 +75,14 @@ def retry(ctx: Context, loaded: Loaded, _task: StepTask) -> bool:
     return True
 
 
-def _few(ids: list[str]) -> list[list[str]]:
+def in_fews(ids: list[str]) -> list[list[str]]:
+    """Messages that may all be refused, as many at a time as can be asked for."""
     return [ids[start : start + ASKED_TOGETHER] for start in range(0, len(ids), ASKED_TOGETHER)]
+
+
+def resolved(gap: Doc) -> Update:
+    """What closes a gap whose message has been read otherwise."""
+    return Update(gap.ref, _closed(gap.data["attempts"], "resolved"), gap.version)
 
 
 def _fetched(account: Account, ids: list[str]) -> tuple[Fetched, ...]:
@@ -91,7 +98,7 @@ def _judge(gap: Doc, answer: Fetched, message: Doc | None, at: float) -> _Verdic
         return _Verdict(_closed(attempts, "resolved"), answer) if reason is None else _again(attempts, reason, at)
     if message is not None and message.data["state"] == mail.TOMBSTONE:
         return _Verdict(_closed(attempts, "resolved"))
-    if at - gap.data["first_at"] < GONE_AFTER or attempts < GONE_ATTEMPTS:
+    if not answer.certain and (at - gap.data["first_at"] < GONE_AFTER or attempts < GONE_ATTEMPTS):
         return _again(attempts, gap.data["reason"], at)
     gone = Deleted(answer.id, message.data["version"]) if message is not None else None
     return _Verdict(_closed(attempts, "resolved"), gone)

@@ -109,7 +109,7 @@ def event_of(
     changed = sorted(FIELDS[name] for name in FIELDS if before.get(name) != after[name])
     if not changed:
         return None
-    return _event(mailbox, after, UPDATED, sequence, at, changed, repair)
+    return _event(mailbox, after, UPDATED, sequence, at, changed, repair, back=before["state"] != PRESENT)
 
 
 def public(mailbox_id: str, provider: str, data: Data) -> dict[str, Any]:
@@ -151,10 +151,15 @@ def _event(
     at: float,
     changed: list[str] | None = None,
     repair: bool = False,
+    back: bool = False,
 ) -> Event:
     version = data["version"] if type_ == UPDATED else ""
     if type_ == DELETED and data.get("returned"):
         version = f"again|{sequence}"  # the fact that it was deleted has been told, and has an id already
+    elif back:
+        version = (
+            f"{version}|again|{sequence}"  # what was denied comes back as it was: this version may have been told of
+        )
     elif version and "folder" in data:
         version = f"{version}|{sequence}"  # where versions have no order, one may come back
     elif version and repair:

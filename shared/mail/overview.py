@@ -49,7 +49,7 @@ def messages(ctx: Context, uid: str, mailbox: str, after: str | None, limit: int
 def gaps(ctx: Context, uid: str, mailbox: str, after: str | None, limit: int) -> Listed:
     """A page of a mailbox's gaps, whatever became of them.
 
-    Nobody asks for a reported message again, but a later change of it can bring it, or its deletion, all the same.
+    Only audits ask for a reported message again; a later change of it can bring it, or its deletion, all the same.
     """
     _owned(ctx, uid, mailbox)
     docs = ctx.store.query(queries.gaps_of(mailbox, limit, after))

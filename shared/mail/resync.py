@@ -158,7 +158,7 @@ def _sweep(ctx: Context, account: Account, state: MailboxState, resync: Resync, 
     docs = ctx.store.query(queries.messages_of(state.id, SWEPT_AT_ONCE, resync.after))
     named, pages = _named(ctx, state, resync, {doc.data["id"] for doc in docs})
     changes: list[Change] = []
-    doubtful: list[str] = []
+    doubtful: dict[str, Doc] = {}
     last: Doc | None = None
     for doc in docs:
         last = doc
@@ -166,18 +166,27 @@ def _sweep(ctx: Context, account: Account, state: MailboxState, resync: Resync, 
         if isinstance(verdict, LabelsChanged):
             changes.append(verdict)
         elif verdict is not None:
-            doubtful.append(verdict.id)
+            doubtful[verdict.id] = doc
         if len(doubtful) == most:
             break
     if doubtful:
-        for answer in account.call(lambda provider, access: provider.fetch(access, doubtful)):
-            changes.append(Deleted(answer.id, resync.floor) if isinstance(answer, Missing) else answer)
+        for answer in account.call(lambda provider, access: provider.fetch(access, list(doubtful))):
+            changes.append(_gone(resync, doubtful[answer.id]) if isinstance(answer, Missing) else answer)
     if last is not None and (last is not docs[-1] or len(docs) == SWEPT_AT_ONCE):
         after = refs.key(last.ref)
         return Work("resync", at, tuple(changes), lambda current: _turned(current, at, after=after))
     notice = Notice(types.COMPLETED, {"kind": "resync", "listed": resync.listed})
     cleared: tuple[Write, ...] = tuple(Delete(page) for page in pages)
     return Work("resync", at, tuple(changes), lambda current: _ended(current, at), (notice,), cleared)
+
+
+def _gone(resync: Resync, doc: Doc) -> Deleted:
+    """The end of a message that answers 404, at its own version: what a later resync is served takes it back.
+
+    A placeholder that live sync has left since the anchor is none of the sweep's, so the floor does nothing to it.
+    """
+    version = doc.data["version"]
+    return Deleted(doc.data["id"], resync.floor if newer(version, resync.floor) else version)
 
 
 @dataclass(frozen=True, slots=True)

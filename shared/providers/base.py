@@ -85,9 +85,13 @@ class Left:
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """The provider answered 404 for an id that it had named: deleted since, or not to be read yet."""
+    """The provider answered 404 for an id that it had named: deleted since, or not to be read yet.
+
+    ``certain``: it has said that the message was deleted, so time will not bring it (docs/graph.md, 23).
+    """
 
     id: str
+    certain: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +165,8 @@ class Listing:
 class Profile:
     """Who the mailbox belongs to, the cursor of this moment, and how many messages it holds.
 
-    ``folders`` maps the provider's ids of the folders that have a well-known name to that name. Where changes are told of
+    ``folders`` maps the provider's ids of the folders that have a well-known name to that name; RECOVERABLE are those of
+    deleted messages, which no change tells of and no message is in. Where changes are told of
     by folder, ``cursor`` is '': the folders have yet to be read.
     """
 

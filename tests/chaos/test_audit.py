@@ -14,6 +14,7 @@ import orjson
 import pytest
 
 from shared import queries, refs
+from shared.errors import ProviderUnavailable
 from shared.events.envelope import iso
 from shared.mail import audit, sync, told
 from shared.mail import message as mail
@@ -391,6 +392,67 @@ def test_a_gap_is_known_to_be_missing_and_left_to_its_own_chain(machine):
     assert machine.provider.calls["get"] == gets
 
 
+def given_up(machine, *ids):
+    """Messages are refused until their gaps are reported."""
+    for id_ in ids:
+        machine.provider.refused.add(id_)
+        machine.provider.deliver(id_)
+        machine.ring()
+        machine.run(10)
+        machine.provider.deliver(f"beside {id_}")
+        machine.ring()
+        machine.run(10)
+    for _ in range(12):
+        machine.clock.advance(DAY / 2)
+        sync.step(machine.ctx, StepTask(MAILBOX, "gaps", machine.state.epoch))
+    assert {id_: gap_of(machine, id_)["status"] for id_ in ids} == dict.fromkeys(ids, "reported")
+
+
+def gap_of(machine, id_):
+    ref = refs.gap(MAILBOX, id_)
+    return machine.store.inner.get([ref])[ref].data
+
+
+def test_a_gap_that_was_given_up_is_asked_for_by_each_audit_and_stays_one_while_it_is_refused(machine):
+    schedule(machine, audit_window=30 * DAY)
+    given_up(machine, "broken")
+    gap = gap_of(machine, "broken")
+    for _ in range(2):
+        gets = machine.provider.calls["get"]
+        findings = run_audit(machine)
+        assert (findings.compared, findings.missing, findings.gaps, findings.repaired) == (21, 0, 1, 0)
+        assert machine.provider.calls["get"] - gets == 1
+    assert gap_of(machine, "broken") == gap, "it is not begun anew"
+
+
+def test_a_gap_that_was_given_up_and_is_served_at_last_is_stored_and_told_of_and_a_gap_no_more(machine):
+    schedule(machine, audit_window=30 * DAY)
+    given_up(machine, "broken")
+    machine.provider.refused.clear()
+    findings = run_audit(machine)
+    assert (findings.missing, findings.gaps, findings.repaired) == (1, 0, 1)
+    [repair] = repairs(machine)
+    assert (repair.type, repair.data["provider_message_id"]) == ("email.received", "broken")
+    assert (gap_of(machine, "broken")["status"], gap_of(machine, "broken")["next_at"]) == ("resolved", None)
+    assert run_audit(machine).ratio == 1.0
+    machine.verify()
+
+
+def test_many_gaps_that_were_given_up_are_asked_for_a_few_at_a_time(machine):
+    """All at once would look like an outage of the provider."""
+    schedule(machine, audit_window=30 * DAY)
+    given_up(machine, *[f"broken{number}" for number in range(12)])
+    asked = []
+
+    def fetch(access, ids, threads=()):
+        asked.append(len(ids))
+        return machine.provider.fetch(access, ids, threads)
+
+    machine.ctx = replace(machine.ctx, providers={"GOOGLE": Patched(machine.provider, fetch=fetch)})
+    assert run_audit(machine).gaps == 12
+    assert asked == [5, 5, 2]
+
+
 def test_a_lost_message_that_the_provider_refuses_becomes_a_gap(machine):
     remove(machine, "m3")
     machine.provider.refused.add("m3")
@@ -424,6 +486,41 @@ def test_what_live_sync_has_yet_to_read_is_read_by_live_sync(machine):
     assert (findings.missing, findings.differing, findings.gone) == (0, 0, 0)
     assert repairs(machine) == []
     assert machine.state.push_gaps == 1, "it was the audit that made live sync look, not a push"
+    machine.verify()
+
+
+def behind(machine, seconds):
+    """The audit of a mailbox whose live sync has failed for so long; it has not read a new mail and a change of an old one."""
+    provider = machine.provider
+
+    def unserved(*_args: Any) -> Page:
+        raise ProviderUnavailable("The history is not served.")
+
+    provider.deliver("new")
+    provider.relabel("m1", add=["STARRED"])
+    machine.ctx = replace(machine.ctx, providers={"GOOGLE": Patched(provider, changes=unserved)})
+    machine.ring()
+    machine.run(seconds)
+    task = StepTask(MAILBOX, "audit", machine.state.epoch, f"{machine.state.audits}.0", waits=audit.LOOKS_FIRST)
+    machine.ctx = replace(machine.ctx, providers={"GOOGLE": provider})  # it is served again, to the audit first
+    sync.step(machine.ctx, task)
+    return machine.state.audited.findings
+
+
+def test_what_live_sync_has_not_read_for_long_counts_as_missing_though_it_is_left_to_live_sync(machine):
+    findings = behind(machine, 2 * 3600.0)
+    assert (findings.compared, findings.missing, findings.differing, findings.repaired) == (21, 1, 1, 0)
+    assert findings.ratio < 1.0
+    assert repairs(machine) == []
+    machine.run(3600.0)
+    assert repairs(machine) == []
+    machine.verify()
+
+
+def test_what_live_sync_has_not_read_for_a_while_is_not_missing(machine):
+    findings = behind(machine, 900.0)
+    assert (findings.compared, findings.missing, findings.differing, findings.repaired) == (19, 0, 0, 0)
+    machine.run(3600.0)
     machine.verify()
 
 

@@ -34,7 +34,8 @@ CALLED = {
 OUTLOOK_CALLED = (
     "me", "me/messages", "me/messages/*", "me/mailFolders/delta", "me/mailFolders/*/messages/delta", "me/mailFolders/inbox",
     "me/mailFolders/sentitems", "me/mailFolders/drafts", "me/mailFolders/junkemail", "me/mailFolders/deleteditems",
-    "subscriptions", "subscriptions/*", "openid-configuration", "token",
+    "me/mailFolders/recoverableitemsdeletions", "me/mailFolders/recoverableitemspurges", "me/mailFolders/recoverableitemsroot",
+    "me/mailFolders/recoverableitemsversions", "subscriptions", "subscriptions/*", "openid-configuration", "token",
 )  # fmt: skip
 """What is asked of Microsoft; nobody consents in Outlook's lives, so no keys are."""
 

@@ -94,8 +94,8 @@ def test_a_gap_is_retried_ever_more_rarely_and_resolved_when_the_message_is_serv
     case.judge()
 
 
-def test_a_gap_is_reported_after_the_last_attempt_and_never_asked_for_again(world):
-    case = world(tick_seconds=900.0)
+def test_a_gap_is_reported_after_the_last_attempt_and_its_chain_never_asks_for_it_again(world):
+    case = world(tick_seconds=900.0, audit_seconds=0.0)  # audits do: tests/chaos/test_audit.py
     case.followed(mails=5)
     poison = refused(case, "poison")
     case.run(sum(PAUSES[:6]) + HOUR)

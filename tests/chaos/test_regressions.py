@@ -279,7 +279,7 @@ def test_a_tombstone_that_was_wrong_is_mended_by_the_next_change(machine):
         [Delete(refs.message(MAILBOX, "old1"))]
     )  # behind our back: it will be asked for, and answer 404
     machine.ring()
-    machine.run(300)
+    machine.run(1_500)
     assert machine.documents()["old1"]["state"] == "tombstone"
     machine.provider.unreadable.clear()
     machine.provider.relabel("old1", remove=["UNREAD"])

@@ -63,6 +63,6 @@ class Cabinet:
 
     def _destination(self, key: str) -> str:
         row = self.folder(key)
-        if row["search"] or row["known"] == folders.ROOT:
+        if row["search"] or row["known"] == folders.ROOT or row["known"] in folders.RECOVERABLE:
             raise ControlError("No message can be put there.")
         return str(row["id"])

@@ -16,6 +16,15 @@ KNOWN = {
     ROOT: "Top of Information Store", "inbox": "Inbox", "drafts": "Drafts", "sentitems": "Sent Items",
     "deleteditems": "Deleted Items", "junkemail": "Junk Email", "archive": "Archive", "outbox": "Outbox",
 }  # fmt: skip
+RECOVERABLE = {
+    "recoverableitemsroot": "Recoverable Items", "recoverableitemsdeletions": "Deletions",
+    "recoverableitemspurges": "Purges", "recoverableitemsversions": "Versions",
+}  # fmt: skip
+"""Where deleted messages are kept for a while; no listing and no delta names these folders."""
+
+NAMED = frozenset(KNOWN) | frozenset(RECOVERABLE)
+"""Every name that works like an id."""
+
 LABELS = {"inbox": "INBOX", "sentitems": "SENT", "drafts": "DRAFT", "junkemail": "SPAM", "deleteditems": "TRASH"}
 """What a faithful client calls mail in these folders."""
 
@@ -26,13 +35,17 @@ def furnish(db: sqlite3.Connection, seed: int, address: str) -> None:
     for known, name in KNOWN.items():
         made = _insert(db, seed, address, root, name, known)
         root = root or made
+    kept = ""
+    for known, name in RECOVERABLE.items():
+        made = _insert(db, seed, address, kept, name, known)
+        kept = kept or made
 
 
 def find(db: sqlite3.Connection, address: str, key: str) -> sqlite3.Row:
     """A folder by its id or its well-known name. Raises ``UnknownThing``."""
     row: sqlite3.Row | None = db.execute(
-        f"SELECT * FROM folders WHERE address = ? AND gone = 0 AND {'known' if key.lower() in KNOWN else 'id'} = ?",
-        (address, key.lower() if key.lower() in KNOWN else key),
+        f"SELECT * FROM folders WHERE address = ? AND gone = 0 AND {'known' if key.lower() in NAMED else 'id'} = ?",
+        (address, key.lower() if key.lower() in NAMED else key),
     ).fetchone()
     if row is None:
         raise UnknownThing(f"There is no folder {key!r}.")
@@ -40,10 +53,9 @@ def find(db: sqlite3.Connection, address: str, key: str) -> sqlite3.Row:
 
 
 def everyone(db: sqlite3.Connection, address: str) -> list[sqlite3.Row]:
-    """All folders but the root, the oldest first."""
-    return db.execute(
-        "SELECT * FROM folders WHERE address = ? AND gone = 0 AND known <> ? ORDER BY number", (address, ROOT)
-    ).fetchall()
+    """All folders but the root and those of deleted messages, the oldest first."""
+    rows = db.execute("SELECT * FROM folders WHERE address = ? AND gone = 0 ORDER BY number", (address,)).fetchall()
+    return [row for row in rows if row["known"] != ROOT and row["known"] not in RECOVERABLE]
 
 
 def children(db: sqlite3.Connection, address: str, parent: str) -> list[sqlite3.Row]:
@@ -111,8 +123,10 @@ def shown(db: sqlite3.Connection, row: sqlite3.Row) -> dict[str, Any]:
 def _insert(
     db: sqlite3.Connection, seed: int, address: str, parent: str, name: str, known: str, search: bool = False
 ) -> str:
-    number = db.execute("SELECT COUNT(*) FROM folders WHERE address = ?", (address,)).fetchone()[0]
-    made = folder_id(seed, address, number)
+    number = db.execute(
+        "SELECT COUNT(*) FROM folders WHERE address = ? AND known NOT LIKE 'recoverable%'", (address,)
+    ).fetchone()[0]
+    made = folder_id(seed, address, known if known in RECOVERABLE else number)
     db.execute(
         "INSERT INTO folders (address, id, parent, name, known, search) VALUES (?, ?, ?, ?, ?, ?)",
         (address, made, parent, name, known, search),

@@ -1,8 +1,12 @@
 """What makes Graph's deltas and changes harder to follow than they could be, by chance and seed.
 
 Probabilities from 0 to 1, seconds, and the seed: ``replays`` (an incremental page has an item that did not change),
-``duplicates`` (an item comes twice), ``empty_pages`` (nothing but a next link), ``token_eviction`` (a token that is shown
-has been forgotten), ``late`` (a change shows only after ``late_seconds``), ``latency`` (seconds that every call takes).
+``duplicates`` (an item comes twice), ``empty_pages`` (nothing but a next link), ``halves`` (an item that was
+there before tells only what can change of it), ``lost_returns`` (a message that left its folder and came back between two
+calls is told of as removed, and not again until something becomes of it), ``token_eviction`` (a token that is shown has been
+forgotten), ``dead_cursor`` (a token gets the same 400 or 500 whenever it is shown, which says nothing of why),
+``recoverable`` (a deleted message can be read by its immutable id for ``recoverable_seconds``, in a folder that nobody lists),
+``late`` (a change shows only after ``late_seconds``), ``latency`` (seconds that every call takes).
 """
 
 from __future__ import annotations
@@ -18,7 +22,8 @@ from infra.local.simulated.errors import ControlError
 
 _LABELS = {
     "replays": "unchanged item again", "duplicates": "item twice", "empty_pages": "empty page",
-    "token_eviction": "delta token forgotten", "late": "change shows late",
+    "halves": "half an item", "lost_returns": "return told as removal", "token_eviction": "delta token forgotten",
+    "dead_cursor": "delta token refused for ever", "recoverable": "deleted mail still read", "late": "change shows late",
 }  # fmt: skip
 
 
@@ -29,7 +34,12 @@ class Plan:
     replays: float = 0.0
     duplicates: float = 0.0
     empty_pages: float = 0.0
+    halves: float = 0.0
+    lost_returns: float = 0.0
     token_eviction: float = 0.0
+    dead_cursor: float = 0.0
+    recoverable: float = 0.0
+    recoverable_seconds: float = 14 * 86_400.0
     late: float = 0.0
     late_seconds: float = 2.0
     latency: float = 0.0

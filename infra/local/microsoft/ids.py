@@ -22,8 +22,8 @@ def mutable_id(seed: int, address: str, message_id: str, moves: int) -> str:
     return _made("AAMkAGI2", seed, address, "place", message_id, moves)
 
 
-def folder_id(seed: int, address: str, number: int) -> str:
-    """The id of a folder."""
+def folder_id(seed: int, address: str, number: int | str) -> str:
+    """The id of a folder, by its number or by a name that it always has."""
     return _made("AQMkADAw", seed, address, "folder", number)
 
 

@@ -117,7 +117,7 @@ def _show(db: sqlite3.Connection, address: str, change: sqlite3.Row) -> None:
     after = None if change["state"] is None else orjson.loads(change["state"])
     if before["shown_folder"] is not None and (after is None or after["folder"] != before["shown_folder"]):
         db.execute(
-            "INSERT INTO folder_log VALUES (?, ?, ?, ?, ?, ?)",
+            "INSERT INTO folder_log VALUES (?, ?, ?, ?, ?, ?, 0)",
             (
                 address,
                 before["shown_folder"],
@@ -139,6 +139,14 @@ def _show(db: sqlite3.Connection, address: str, change: sqlite3.Row) -> None:
         (change["state"], after["folder"], after["mutable"], after["isRead"], before["rowid"]),
     )
     db.execute(
-        "INSERT INTO folder_log VALUES (?, ?, ?, ?, ?, ?)",
-        (address, after["folder"], number, message, "", after["mutable"]),
+        "INSERT INTO folder_log VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (
+            address,
+            after["folder"],
+            number,
+            message,
+            "",
+            after["mutable"],
+            after["folder"] != before["shown_folder"],
+        ),
     )

@@ -37,7 +37,9 @@ class Round:
 
     ``first`` rounds list everything (behind ``at``), others what changed after ``after`` and not after ``until`` (None:
     up to when the round begins). ``given`` counts what a filtered round has listed. ``options`` are the parameters of the
-    first request, which hold until the end of all rounds that follow from it.
+    first request, which hold until the end of all rounds that follow from it. ``since`` is where the round began. The client
+    was given what the folder held there, but for ``odd``, which says of a message whether it was; ``next_odd`` will be that
+    of the round that follows.
     """
 
     first: bool
@@ -46,6 +48,9 @@ class Round:
     at: tuple[int, str] | None = None
     given: int = 0
     empty: int = 0
+    since: int | None = None
+    odd: Mapping[str, bool] = field(default_factory=dict)
+    next_odd: Mapping[str, bool] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
 
 

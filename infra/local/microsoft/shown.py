@@ -8,12 +8,14 @@ from typing import Any
 
 import orjson
 
+from infra.local.microsoft import folders
 from infra.local.microsoft.asked import Asked
 from infra.local.microsoft.content import body_of, moment
 from infra.local.microsoft.errors import invalid, not_found, refused
 from infra.local.microsoft.identity_scopes import READS
 from infra.local.microsoft.ids import change_key
 from infra.local.simulated.bodies import unpack
+from infra.local.simulated.chance import digest
 
 Json = dict[str, Any]
 
@@ -49,6 +51,21 @@ def find(db: sqlite3.Connection, address: str, message_id: str) -> sqlite3.Row:
     return row
 
 
+def deleted(db: sqlite3.Connection, asked: Asked, message_id: str) -> sqlite3.Row | None:
+    """A message that is gone and can be read by its immutable id all the same, for a while, among the deleted ones."""
+    hindrances, address = asked.outlook.hindrances, asked.address
+    if not asked.immutable or not hindrances.plan.recoverable:
+        return None
+    row: sqlite3.Row | None = db.execute(
+        "SELECT rowid, * FROM messages WHERE address = ? AND id = ? AND shown IS NULL AND alive = 0",
+        (address, message_id),
+    ).fetchone()
+    now = asked.outlook.clock.now()
+    if row is None or not row["visible"] <= now < row["visible"] + hindrances.plan.recoverable_seconds:
+        return None
+    return row if hindrances.strikes("recoverable", address, message_id) else None
+
+
 def readable(row: sqlite3.Row) -> sqlite3.Row:
     """The same unless reading it is refused. Raises ``GraphError``."""
     if row["refused"]:
@@ -58,7 +75,11 @@ def readable(row: sqlite3.Row) -> sqlite3.Row:
 
 def message(db: sqlite3.Connection, asked: Asked, row: sqlite3.Row, wanted: Collection[str] = ()) -> Json:
     """One message with the wanted properties, or with all; id and etag are always there."""
-    state, fixed = orjson.loads(row["shown"]), orjson.loads(row["fixed"])
+    state, fixed = orjson.loads(row["shown"] or row["state"]), orjson.loads(row["fixed"])
+    if row["shown"] is None:
+        purged = digest(asked.outlook.changes.seed, "purged", row["id"])[0] % 4 == 0
+        kept = "recoverableitemspurges" if purged else "recoverableitemsdeletions"
+        state |= {"folder": folders.find(db, asked.address, kept)["id"], "key": state["key"] + 1}
     key = change_key(asked.outlook.changes.seed, row["id"], state["key"])
     whole: Json = fixed | {
         "id": row["id"] if asked.immutable else state["mutable"],
@@ -80,6 +101,8 @@ def message(db: sqlite3.Connection, asked: Asked, row: sqlite3.Row, wanted: Coll
     chosen = set(wanted) or PROPERTIES - _ONLY_ASKED_FOR
     if READS.isdisjoint(asked.scopes):
         chosen -= _BODIES
+    if row["shown"] is None:
+        chosen -= {"body", "uniqueBody"}  # nobody keeps its bytes here
     if chosen & {"body", "uniqueBody"}:
         raw = unpack(db.execute("SELECT raw FROM bodies WHERE message = ?", (row["rowid"],)).fetchone()["raw"])
         whole["body"] = body_of(raw, asked.preferences.get("outlook.body-content-type") == "text")

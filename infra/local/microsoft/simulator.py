@@ -17,7 +17,7 @@ from infra.local.microsoft.arrivals import PLAN, arrival
 from infra.local.microsoft.changes import Changes
 from infra.local.microsoft.counts import IN_FOLDERS, Counts
 from infra.local.microsoft.faults import GRAPH
-from infra.local.microsoft.folders import KNOWN
+from infra.local.microsoft.folders import KNOWN, RECOVERABLE
 from infra.local.microsoft.hindrances import NAMES, Hindrances
 from infra.local.microsoft.hindrances import Plan as Hindering
 from infra.local.microsoft.identity import Identity
@@ -245,7 +245,9 @@ class MicrosoftSimulator:
     def count_call(self, address: str, method: str, words: Sequence[str]) -> str:
         """Count one call of Graph, also for the folder in its path; answer that folder's id, '' where there is none."""
         folder = words[0] if words and method in IN_FOLDERS else ""
-        if folder.lower() in KNOWN:
+        if folder.lower() in RECOVERABLE:
+            folder = ""  # nobody follows them
+        elif folder.lower() in KNOWN:
             with self._state.reading() as db:
                 folder = folders.find(db, address, folder)["id"]
         self._counts.add(method, address, folder)

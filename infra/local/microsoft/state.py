@@ -2,8 +2,8 @@
 
 What happened and what the API already shows are kept apart: ``state`` and ``folder`` are the truth, ``shown``,
 ``shown_folder`` and ``shown_mutable`` what clients see. They differ only while a change is late; ``journal`` holds those.
-Changes of a mailbox become visible in the order of their numbers. ``folder_log`` is what deltas of messages are read from,
-``hierarchy_log`` what those of folders are.
+Changes of a mailbox become visible in the order of their numbers. ``folder_log`` is what deltas of messages are read from (a
+message came, changed or left there), ``hierarchy_log`` what those of folders are.
 """
 
 from __future__ import annotations
@@ -38,14 +38,15 @@ CREATE TABLE IF NOT EXISTS journal (
     PRIMARY KEY (address, change)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS folder_log (
     address TEXT NOT NULL, folder TEXT NOT NULL, change INTEGER NOT NULL, message TEXT NOT NULL, left TEXT NOT NULL,
-    mutable TEXT NOT NULL, PRIMARY KEY (address, folder, change)) WITHOUT ROWID;
+    mutable TEXT NOT NULL, came INTEGER NOT NULL, PRIMARY KEY (address, folder, change)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS folder_log_of ON folder_log (address, folder, message, change);
 CREATE TABLE IF NOT EXISTS hierarchy_log (
     address TEXT NOT NULL, change INTEGER NOT NULL, folder TEXT NOT NULL, PRIMARY KEY (address, change)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS delta_tokens (
     token TEXT PRIMARY KEY, address TEXT NOT NULL, scope TEXT NOT NULL, generation INTEGER NOT NULL, round BLOB NOT NULL);
 CREATE INDEX IF NOT EXISTS delta_tokens_by_scope ON delta_tokens (address, scope, generation);
 """
-_VERSION = 1
+_VERSION = 2
 
 
 class State(state.State):

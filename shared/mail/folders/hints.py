@@ -2,8 +2,8 @@
 
 A hint is where to look first, nothing more: it costs one request however many folders there are, and the walks find whatever
 no hint has named. No cursor is used, so none is spent. What a provider does not serve yet, or serves as it was, is looked at
-once more 3 to 5 seconds later; then what cannot be read is believed to be gone if it is stored and no longer young. Else it is
-left to the walks.
+once more 3 to 5 seconds later; then what is stored and cannot be read is believed to be gone, or is a gap while it is young:
+no walk need ever tell of its end, where no folder's changes had told of it. What is not stored is left to the walks.
 """
 
 from __future__ import annotations
@@ -57,12 +57,10 @@ def _judged(
                 open_.append(answer.id)
         elif not isinstance(answer, Missing):
             changes.append(answer)
-        elif first:
+        elif first and not answer.certain:
             open_.append(answer.id)
         elif doc is not None and doc.data["state"] == mail.PRESENT:
-            verdict = believed(answer, stored, at)
-            if not isinstance(verdict, Missing):
-                changes.append(verdict)
+            changes.append(believed(answer, stored, at))
     return tuple(changes), tuple(open_)
 
 

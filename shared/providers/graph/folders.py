@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from shared.errors import CursorExpired, ProviderUnavailable
+from shared.errors import CursorExpired, ProviderRefused, ProviderUnavailable
 from shared.providers.base import Access, Folder, Folders
 from shared.providers.graph.api import GraphApi, Request
 from shared.providers.graph.failures import Where, absent, error_for
-from shared.providers.graph.normalise import MAX_FOLDER_ID, identifier
+from shared.providers.graph.normalise import MAX_FOLDER_ID, RECOVERABLE, identifier
 from shared.providers.graph.rounds import followed, is_removed, read_round
 from shared.providers.http.failure import Failure
 from shared.providers.text import clean
@@ -21,6 +21,13 @@ WELL_KNOWN = {
     "junkemail": "SPAM",
     "deleteditems": "TRASH",
 }
+DISCARDED = (
+    "recoverableitemsdeletions",
+    "recoverableitemspurges",
+    "recoverableitemsversions",
+    "recoverableitemsroot",
+)
+"""Where deleted messages are kept for a while; a mailbox need not have them all (docs/graph.md, 23)."""
 
 _SEARCH = "mailSearchFolder"
 _PAGE_SIZE = 200
@@ -40,7 +47,7 @@ def read_folders(api: GraphApi, access: Access, cursor: str) -> Folders:
             said.pop(id, None)
             if is_removed(entry):
                 said[id] = None
-            elif not _is_search(entry):
+            elif not _is_search(entry) and not _is_discarded(entry, access.folders):
                 said[id] = _folder(entry, id)
         if not page.more:
             changed = tuple([folder for folder in said.values() if folder is not None])
@@ -51,16 +58,21 @@ def read_folders(api: GraphApi, access: Access, cursor: str) -> Folders:
 
 
 def well_known(api: GraphApi, access: Access) -> dict[str, str]:
-    """The labels of the folders that every mailbox has, by their ids; one that this mailbox lacks is left out."""
+    """The labels of the folders that every mailbox has, by their ids; one that this mailbox lacks is left out.
+
+    Those of deleted messages are ``RECOVERABLE``; a folder is never taken for one of them that has another name as well.
+    """
     found: dict[str, str] = {}
-    for name, label in WELL_KNOWN.items():
+    for name, label in (*WELL_KNOWN.items(), *((name, RECOVERABLE) for name in DISCARDED)):
         answer = api.ask(access, Request("GET", api.url("me", "mailFolders", name, select="id")))
         if isinstance(answer, Failure):
-            if absent(answer):
+            error = error_for(answer, Where.FOLDERS)
+            # A name that a mailbox does not know is taken for an id, and a malformed one.
+            if absent(answer) or (label == RECOVERABLE and isinstance(error, ProviderRefused)):
                 continue
-            raise error_for(answer, Where.FOLDERS)
+            raise error
         if id := identifier(answer.get("id")):
-            found[id] = label
+            found.setdefault(id, label)
     return found
 
 
@@ -82,6 +94,12 @@ def _is_search(entry: Mapping[str, Any]) -> bool:
     """Whether it is no folder but a search that looks like one: what is in it is in a folder as well (docs/graph.md, 18)."""
     kind = entry.get("@odata.type")
     return isinstance(kind, str) and kind.rpartition(".")[2] == _SEARCH
+
+
+def _is_discarded(entry: Mapping[str, Any], folders: Mapping[str, str]) -> bool:
+    """Whether it is a folder of deleted messages, or in one: what is in it is gone."""
+    ids = (identifier(entry.get("id")), identifier(entry.get("parentFolderId")))
+    return any(folders.get(id) == RECOVERABLE for id in ids)
 
 
 def _folder(entry: Mapping[str, Any], id: str) -> Folder:

@@ -2,7 +2,8 @@
 
 They are read one after another: a ``$batch`` counts as four requests at once (docs/graph.md, 11), all that a mailbox has.
 A message that Graph keeps refusing while it serves others becomes a ``Refused``, which the engine records as a gap: one bad
-message must not end a mailbox. Where nothing is served at all it is not the messages' fault.
+message must not end a mailbox. Where nothing is served at all it is not the messages' fault. One that is served from among the
+deleted ones is as missing as one that is not served (docs/graph.md, 23).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from shared.errors import ProviderUnavailable, RateLimited, ReauthRequired
 from shared.providers.base import Access, Fetched, Missing, Refused
 from shared.providers.graph.api import GraphApi, Request
 from shared.providers.graph.failures import Where, absent, error_for
-from shared.providers.graph.normalise import Reader, identifier, normalise
+from shared.providers.graph.normalise import Reader, identifier, is_discarded, normalise
 from shared.providers.http.failure import Failure
 
 FIELDS = (
@@ -78,6 +79,8 @@ class MessageReader:
                 continue
             if not isinstance(answer, Failure):
                 tally.served += 1
+                if answer.get("id") == id and is_discarded(answer, access.folders):
+                    return Missing(id, certain=True)
                 return normalise(answer, self.reader(access), id)
             if absent(answer):
                 tally.served += 1

@@ -23,6 +23,8 @@ from shared.providers.text import clean, unfold
 
 MAX_FOLDER_ID = MAX_LABEL - len(FOLDER)
 CATEGORY = "category:"
+RECOVERABLE = "RECOVERABLE"
+"""What a folder is called here that holds what was deleted: no folder of the person's, and never on a message."""
 
 _MAX_CATEGORIES = 60  # so that with any names they leave room for the labels that mean something
 _MAX_RECIPIENTS = 10_000
@@ -67,6 +69,11 @@ def normalise(raw: object, reader: Reader, expected_id: str | None = None) -> Up
         kept({**_written(raw, {key for key, _ in allowed}), **fields}, allowed),
     )
     return Upsert(fit(message))
+
+
+def is_discarded(raw: Mapping[str, object], folders: Mapping[str, str] | None) -> bool:
+    """Whether a message is where deleted ones are kept: its id still finds it there (docs/graph.md, 23)."""
+    return (folders or {}).get(identifier(raw.get("parentFolderId"))) == RECOVERABLE
 
 
 def identifier(value: object) -> str:

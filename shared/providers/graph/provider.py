@@ -28,7 +28,7 @@ from shared.providers.graph.failures import Where, absent, error_for
 from shared.providers.graph.folders import count, read_folders, well_known
 from shared.providers.graph.links import may_follow, resolved
 from shared.providers.graph.messages import MessageReader
-from shared.providers.graph.normalise import identifier, normalise
+from shared.providers.graph.normalise import identifier, is_discarded, normalise
 from shared.providers.graph.rounds import NEXT, entries, followed, is_removed, left, read_round
 from shared.providers.graph.subscriptions import Subscriptions
 from shared.providers.graph.tokens import TokenEndpoint
@@ -48,6 +48,11 @@ _LARGEST_LISTING = 1_000
 _LATEST = 253_402_300_799
 _NEWEST = "receivedDateTime desc"
 _BASIC = "readbasic"
+_ALWAYS = (
+    "changeKey", "parentFolderId", "conversationId", "receivedDateTime", "subject", "toRecipients", "ccRecipients",
+    "bccRecipients", "isRead", "isDraft", "importance", "flag", "categories",
+)  # fmt: skip
+"""What Graph gives of every message where it is selected; drafts may be without a sender, and much mail without headers."""
 
 
 class GraphProvider:
@@ -81,7 +86,7 @@ class GraphProvider:
         self._page_size = settings.graph_page_size
 
     def profile(self, access: Access) -> Profile:
-        """Read the address, how many messages there are, and which folders are the well-known ones: seven requests."""
+        """Read the address, how many messages there are, and which folders are the well-known ones: eleven requests."""
         query = self._api.url("me", select="mail,userPrincipalName")
         answer = self._api.call(access, Request("GET", query), Where.PROFILE)
         names = [clean(name) for key in ("mail", "userPrincipalName") if isinstance(name := answer.get(key), str)]
@@ -109,7 +114,7 @@ class GraphProvider:
             if label is not None and absent(answer):
                 return Listing((), None)  # a folder deleted meanwhile: no message is in it
             raise error_for(answer, Where.LIST if page is None else Where.LIST_PAGE)
-        return _listed(answer, url)
+        return _listed(answer, url, access.folders)
 
     def labels(self, access: Access) -> tuple[str, ...]:  # noqa: ARG002 - the Protocol's signature
         """None: the change keys of a listing say what has changed."""
@@ -138,7 +143,9 @@ class GraphProvider:
         fetched = dict(zip(partial, self._messages.fetch(access, partial), strict=True))
         reader = self._messages.reader(access)
         changes: list[Change] = [
-            left(entry, folder) if is_removed(entry) else fetched.get(str(entry["id"])) or normalise(entry, reader)
+            left(entry, folder)
+            if is_removed(entry) or is_discarded(entry, access.folders)
+            else fetched.get(str(entry["id"])) or normalise(entry, reader)
             for entry in page.entries
         ]
         return Page(tuple(changes), page.link, page.more)
@@ -168,7 +175,7 @@ class GraphProvider:
         where = ("me", "messages") if label is None else ("me", "mailFolders", label.removeprefix(FOLDER), "messages")
         return self._api.url(
             *where,
-            select="id,conversationId,changeKey",
+            select="id,conversationId,changeKey,parentFolderId",
             top=min(max(limit, 1), _LARGEST_LISTING),
             orderby=_NEWEST,
             filter=None if within is None else _filter(within),
@@ -176,12 +183,13 @@ class GraphProvider:
 
 
 def _is_partial(entry: Mapping[str, Any]) -> bool:
-    """Whether a page tells only what has changed of a message, not where and which version it is (docs/graph.md, 19)."""
-    return not identifier(entry.get("parentFolderId")) or not identifier(entry.get("changeKey"))
+    """Whether a page tells only what has changed of a message; what is null is told (docs/graph.md, 19)."""
+    told = all(name in entry for name in _ALWAYS)
+    return not told or not identifier(entry.get("parentFolderId")) or not identifier(entry.get("changeKey"))
 
 
-def _listed(answer: Json, url: str) -> Listing:
-    found = entries(answer)
+def _listed(answer: Json, url: str, folders: Mapping[str, str]) -> Listing:
+    found = [entry for entry in entries(answer) if not is_discarded(entry, folders)]
     following = answer.get(NEXT)
     link = resolved(following, url)
     if following is not None and (link is None or link == url):

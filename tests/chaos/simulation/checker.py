@@ -151,8 +151,13 @@ def an_update_brings_news(world: Simulation, commit: Commit) -> Iterator[str]:
 
 @_named(ON_COMMIT)
 def a_message_is_deleted_once_and_at_the_provider(world: Simulation, commit: Commit) -> Iterator[str]:
-    """There is one ``email.deleted`` per message at most, and by then the provider has deleted it."""
+    """There is one ``email.deleted`` per message at most, and by then the provider has deleted it.
+
+    There may be another once an ``email.updated`` has brought the message back.
+    """
     for stream, event in _events_in(commit):
+        if event["type"] == "email.updated":
+            world.record.deleted[stream].discard(event["data"]["provider_message_id"])
         if event["type"] == "email.deleted":
             id_, mailbox = event["data"]["provider_message_id"], world.record.mailbox(stream)
             if id_ in world.record.deleted[stream]:

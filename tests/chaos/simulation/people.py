@@ -122,9 +122,16 @@ class Person:
 
     def _reconnected(self, life: Life, provider: str) -> bool:
         status = self._api(life, "POST", "/mail/connect", {"provider": provider})
-        if status == 200:
-            self._all(provider, FOLLOWED)
-        return status in (200, 409)
+        if status != 200:
+            return status == 409
+        self._all(provider, FOLLOWED)
+        # A mailbox whose grant has ended meanwhile is not taken up with the others: it takes another consent.
+        return all(self._connected(life, box) for box in self.boxes if box.provider == provider and self._is_left(box))
+
+    def _is_left(self, box: Box) -> bool:
+        mailbox = self.mailbox_of(box)
+        state = self._world.record.mailbox(mailbox) if mailbox is not None else None
+        return state is not None and state["status"] == "disconnected"
 
     def _erased(self, life: Life, box: Box) -> bool:
         mailbox = self.mailbox_of(box)

@@ -34,6 +34,9 @@ _DELTAS: Mapping[str, tuple[float, float]] = {
     "replays": (0.05, 0.5), "duplicates": (0.05, 0.5), "empty_pages": (0.05, 0.4), "token_eviction": (0.005, 0.05),
     "late": (0.05, 0.4),
 }  # fmt: skip
+_EXCHANGE: Mapping[str, tuple[float, float]] = {
+    "halves": (0.05, 0.5), "lost_returns": (0.3, 1.0), "recoverable": (0.3, 1.0),
+}  # fmt: skip
 _EVERY, _TOKEN = {"methods": ["*"]}, {"methods": ["token"]}
 _OUTLOOK_CALLS: tuple[dict[str, Any], ...] = (
     {"fault": "status", "status": 503, **_TOKEN, "most": 1},
@@ -284,6 +287,8 @@ def _microsoft(seed: int) -> dict[str, Any]:
             calls.append(chosen)
     odds = {**_PUSHES, **_DELTAS}
     fates = {name: round(chance.uniform(*odds[name]), 3) for name in odds if chance.random() < 0.5}
+    own = stream(seed, "exchange")
+    fates |= {name: round(own.uniform(*_EXCHANGE[name]), 3) for name in _EXCHANGE if own.random() < 0.5}
     if not calls and not fates:
         return {}
     return {**fates, "early_seconds": 1.5, "delay_seconds": 4.0, "late_seconds": 2.0, "seed": seed, "calls": calls}

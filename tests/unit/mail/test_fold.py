@@ -89,6 +89,11 @@ class Stored:
         return {doc.data["id"]: doc.data for ref, doc in self.docs.items() if "/messages/" in ref}
 
 
+def message_of(id_: str, version: str) -> Message:
+    """A plain mail in the inbox."""
+    return Message(id_, "t", version, ("INBOX",), AT, "s", "", (), (), (), "", {})
+
+
 labels = st.sampled_from(["INBOX", "UNREAD", "SENT", "DRAFT", "SPAM", "TRASH", "STARRED"])
 lives = st.lists(
     st.tuples(st.sampled_from(["deliver", "add", "remove", "delete"]), st.integers(0, 7), st.sets(labels, max_size=3)),

@@ -15,6 +15,7 @@ from werkzeug.wrappers import Response
 from shared import refs
 from shared.errors import ConfigurationError, ProviderUnavailable, ReauthRequired, Retry
 from shared.events.envelope import iso
+from shared.identity.sessions import Sessions
 from shared.identity.tokens import TokenVerifier
 from shared.identity.trail import Trail
 from shared.ports import Create, Delete, Update
@@ -228,9 +229,9 @@ def serviced(folder: Path, **settings: Any) -> tuple[World, Callable[..., str]]:
     finally:
         patched.undo()
 
-    def token(role: str, uid: str = "u_" + "s" * 26) -> str:
+    def token(role: str, uid: str = "u_" + "s" * 26, **more: str) -> str:
         now = int(world.clock.now())
-        claims = {"iss": OWN, "aud": "brainstem", "sub": uid, "role": role, "iat": now, "exp": now + 900}
+        claims = {"iss": OWN, "aud": "brainstem", "sub": uid, "role": role, "iat": now, "exp": now + 900, **more}
         return jwt.encode(claims, KEY, "RS256", headers={"kid": "o1"})
 
     return world, token
@@ -271,6 +272,28 @@ def test_a_setting_restricts_it_to_services(tmp_path: Path) -> None:
         assert code(answer) == (403, "forbidden")
     assert [entry["reason"] for entry in world.trail()] == ["services_only"] * 2
     assert world.get(token=token("service"), user=ANN).status_code == 200
+
+
+def test_an_access_token_whose_session_is_over_gets_none_any_more(tmp_path: Path) -> None:
+    world, token = serviced(tmp_path)
+    world.ports.store.commit([Create(refs.user(SERVICE), {"uid": SERVICE, "rev": 1})])
+    world.grant("google:1101", uid=SERVICE)
+    sessions = Sessions(world.ports.store, world.clock, Trail(world.ports.store, world.clock))
+    opened = sessions.open(SERVICE, "email", "")
+    own, service = (token(role, sid=opened.id) for role in ("owner", "service"))
+    assert world.get(token=own).status_code == 200
+    assert world.get(token=service, user=ANN).status_code == 200
+    assert sessions.end(SERVICE, opened.id, "sign_out")
+    for answer in (world.get(token=own), world.get(token=service, user=ANN)):
+        assert code(answer) == (401, "unauthorized")
+        assert answer.json["error"]["details"]["reason"] == "session_over"
+    assert world.trail() == [{**GIVEN, "by": SERVICE}]
+    refused = [entry for entry in world.trail(SERVICE) if entry.get("outcome") == "refused"]
+    assert [(entry["reason"], entry.get("whose")) for entry in refused] == [
+        ("session_over", None),
+        ("session_over", ANN),
+    ]
+    assert world.get("/api/auth/accounts", token=own).status_code == 200, "which tells no token"
 
 
 def test_a_setting_switches_it_off_for_everybody(tmp_path: Path) -> None:

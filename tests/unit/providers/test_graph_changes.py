@@ -134,10 +134,34 @@ def test_changes_keep_their_order_repeats_included() -> None:
     assert last.message.subject == "again"
 
 
-@pytest.mark.parametrize("lacking", ["parentFolderId", "changeKey"])
-def test_an_entry_that_tells_only_what_has_changed_is_read_whole(lacking: str) -> None:
+@pytest.mark.parametrize(
+    "lacking",
+    ["changeKey", "parentFolderId", "conversationId", "receivedDateTime", "subject", "toRecipients", "ccRecipients",
+     "bccRecipients", "isRead", "isDraft", "importance", "flag", "categories"],
+)  # fmt: skip
+def test_an_entry_that_lacks_what_every_message_has_is_read_whole(lacking: str) -> None:
+    half = {name: value for name, value in mail("m1").items() if name != lacking}
+    looked, http = look(page(half), Answer(200, mail("m1", subject="whole")))
+    assert http.paths[1:] == ["GET /v1.0/me/messages/m1"]
+    [change] = looked.changes
+    assert isinstance(change, Upsert)
+    assert change.message.subject == "whole"
+
+
+def test_what_is_null_is_told_and_a_message_may_have_no_sender_and_no_headers() -> None:
+    bare = mail("m1", subject=None, flag=None, conversationId=None)
+    for name in ("from", "sender", "sentDateTime", "bodyPreview", "internetMessageId", "internetMessageHeaders"):
+        del bare[name]
+    looked, http = look(page({**bare, "isDraft": True}))
+    assert [type(change) for change in looked.changes] == [Upsert]
+    assert len(http.requests) == 1
+
+
+@pytest.mark.parametrize("lacking", [(), ("parentFolderId",), ("changeKey",), ("parentFolderId", "changeKey")])
+def test_an_entry_that_tells_only_what_has_changed_is_read_whole(lacking: tuple[str, ...]) -> None:
     partial = {"id": "m1", "isRead": True, "parentFolderId": INBOX, "changeKey": "k"}
-    del partial[lacking]
+    for name in lacking:
+        del partial[name]
     looked, http = look(page(mail("m0"), partial), Answer(200, mail("m1", folder="AAother=", isRead=False)))
     assert http.paths[1] == "GET /v1.0/me/messages/m1"
     assert http.requests[1].headers["prefer"] == 'IdType="ImmutableId"'
@@ -149,6 +173,13 @@ def test_an_entry_that_tells_only_what_has_changed_is_read_whole(lacking: str) -
 def test_a_partial_entry_of_a_message_that_is_gone_is_missing() -> None:
     looked, _ = look(page({"id": "m1", "isRead": True}), error(404, "ErrorItemNotFound"))
     assert looked.changes == (Missing("m1"),)
+
+
+def test_an_entry_that_is_among_the_deleted_has_left_its_folder() -> None:
+    http = Playback([page(mail("m1", "AAgone="), {"id": "m2", "isRead": True}), Answer(200, mail("m2", "AAgone="))])
+    known = access(folders={INBOX: "INBOX", "AAgone=": "RECOVERABLE"})
+    looked = provider(http).changes(known, f"{LINK}d0", INBOX)
+    assert looked.changes == (Left("m1", f"folder:{INBOX}"), Missing("m2", certain=True))
 
 
 def test_what_cannot_be_normalised_is_refused_and_the_page_goes_on() -> None:

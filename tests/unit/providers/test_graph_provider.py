@@ -36,7 +36,7 @@ def test_a_profile_says_whose_mailbox_it_is_and_which_folders_have_well_known_na
     http = Playback(known)
     folders = {INBOX: "INBOX", "AAsent=": "SENT", "AAdrafts=": "DRAFT", "AAtrash=": "TRASH"}
     assert provider(http).profile(access("")) == Profile(ME, "", 77, folders)
-    assert len(http.requests) == 7
+    assert len(http.requests) == 11
     assert {request.headers["prefer"] for request in http.requests} == {'IdType="ImmutableId"'}
 
 
@@ -74,6 +74,64 @@ def test_a_folder_that_is_refused_is_not_taken_for_absent() -> None:
 
     with pytest.raises(ProviderRefused):
         provider(Playback(serve)).profile(access(""))
+
+
+@pytest.mark.parametrize("answer", [error(404, "ErrorItemNotFound"), error(400, "ErrorInvalidIdMalformed"), error(403)])
+def test_a_name_of_the_deleted_that_a_mailbox_does_not_know_is_left_out(answer: Answer) -> None:
+    def serve(request: Request) -> Answer:
+        if request.last == "recoverableitemspurges":
+            return Answer(200, {"id": "AApurges="})
+        return answer if request.last.startswith("recoverable") else known(request)
+
+    assert provider(Playback(serve)).profile(access("")).folders == {
+        INBOX: "INBOX", "AAsent=": "SENT", "AAdrafts=": "DRAFT", "AAtrash=": "TRASH", "AApurges=": "RECOVERABLE",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "answer", [error(503), error(401, "InvalidAuthenticationToken"), error(429, **{"retry-after": "60"})]
+)
+def test_a_moment_in_which_the_deleted_cannot_be_asked_for_is_not_taken_for_their_absence(answer: Answer) -> None:
+    def serve(request: Request) -> Answer:
+        return answer if request.last == "recoverableitemsdeletions" else known(request)
+
+    with pytest.raises((ProviderUnavailable, ReauthRequired, RateLimited)):
+        provider(Playback(serve)).profile(access(""))
+
+
+def test_a_server_that_knows_no_such_names_and_answers_another_folder_makes_nothing_deleted() -> None:
+    def serve(request: Request) -> Answer:
+        return Answer(200, {"id": INBOX}) if request.last.startswith("recoverable") else known(request)
+
+    assert provider(Playback(serve)).profile(access("")).folders[INBOX] == "INBOX"
+
+
+DELETED = {INBOX: "INBOX", "AAgone=": "RECOVERABLE"}
+
+
+def test_a_message_that_is_read_among_the_deleted_is_missing_and_that_for_certain() -> None:
+    http = Playback([Answer(200, mail("m1", "AAgone=")), Answer(200, mail("m2")), error(404, "ErrorItemNotFound")])
+    first, second, third = provider(http).fetch(access(folders=DELETED), ["m1", "m2", "m3"])
+    assert (first, third) == (Missing("m1", certain=True), Missing("m3"))
+    assert isinstance(second, Upsert)
+
+
+def test_an_answer_about_another_message_says_nothing_of_a_deletion() -> None:
+    [answer] = provider(Playback([Answer(200, mail("m2", "AAgone="))])).fetch(access(folders=DELETED), ["m1"])
+    assert isinstance(answer, Refused)
+
+
+def test_a_folder_of_the_deleted_is_never_one_to_follow_nor_what_is_in_it() -> None:
+    answer = folders(folder("AAgone="), folder("in", parentFolderId="AAgone="), folder("a"))
+    read = provider(Playback([answer])).folders(access(folders=DELETED), f"{FOLDERS}f0")
+    assert [found.id for found in read.changed] == ["a"]
+
+
+def test_what_is_among_the_deleted_is_not_listed() -> None:
+    entries = [{"id": "m1", "changeKey": "k", "parentFolderId": "AAgone="}, {"id": "m2", "changeKey": "k"}]
+    listing = provider(Playback([Answer(200, {"value": entries})])).list_ids(access(folders=DELETED), None, 5)
+    assert listing.ids == ("m2",)
+    assert listing.versions == ("k",)
 
 
 def folder(id: str, name: str = "", **fields: Any) -> dict[str, Any]:
@@ -154,7 +212,7 @@ def test_a_listing_tells_versions_so_that_nothing_has_to_be_read_twice() -> None
     assert outlook.list_ids(access(), first.next, 2) == Listing(("c",), None, None, ("tc",), ("kc",))
     assert http.requests[0].path == "/v1.0/me/messages"
     assert http.requests[0].query == {
-        "$select": ["id,conversationId,changeKey"],
+        "$select": ["id,conversationId,changeKey,parentFolderId"],
         "$top": ["2"],
         "$orderby": ["receivedDateTime desc"],
     }
@@ -296,4 +354,4 @@ def test_every_request_is_asked_of_the_meter() -> None:
     http = Playback(known)
     going = access("")
     provider(http).profile(going)
-    assert going.meter.spent == len(http.requests) == 7
+    assert going.meter.spent == len(http.requests) == 11

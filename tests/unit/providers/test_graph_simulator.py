@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -114,9 +115,11 @@ def mails(changes: list[Change]) -> dict[str, Any]:
     return {change.id: change.message for change in changes if isinstance(change, Upsert)}
 
 
-def test_a_profile_knows_the_five_folders(outlook: Outlook) -> None:
+def test_a_profile_knows_the_five_folders_and_those_of_deleted_mail(outlook: Outlook) -> None:
     assert outlook.access.address == ME
-    assert sorted(outlook.access.folders.values()) == ["DRAFT", "INBOX", "SENT", "SPAM", "TRASH"]
+    names = outlook.access.folders.values()
+    assert sorted(set(names)) == ["DRAFT", "INBOX", "RECOVERABLE", "SENT", "SPAM", "TRASH"]
+    assert len(names) == 5 + 4
 
 
 def test_first_rounds_bring_everything_as_it_truly_is(outlook: Outlook) -> None:
@@ -148,6 +151,31 @@ def test_a_deletion_is_a_leaving_and_then_missing(outlook: Outlook) -> None:
     outlook.sim.delete(ME, id)
     assert outlook.walk() == [Left(id, f"folder:{outlook.known('INBOX')}")]
     assert outlook.provider.fetch(outlook.access, [id]) == (Missing(id),)
+
+
+def test_a_deleted_message_that_can_still_be_read_is_missing_all_the_same(outlook: Outlook) -> None:
+    outlook.sim.set_faults({"recoverable": 1.0})
+    ids = [outlook.deliver(f"deleted {number}") for number in range(6)]
+    outlook.walk()
+    for id in ids:
+        outlook.sim.delete(ME, id)
+    assert {type(change) for change in outlook.walk()} == {Left}
+    assert outlook.provider.fetch(outlook.access, ids) == tuple(Missing(id, certain=True) for id in ids)
+    assert outlook.sim.report()["faults"]["deleted mail still read"] == len(ids)
+
+
+def test_halves_of_messages_are_read_whole(outlook: Outlook) -> None:
+    outlook.sim.set_faults({"halves": 1.0})
+    ids = [outlook.deliver(f"half {number}") for number in range(4)]
+    before = mails(outlook.walk())
+    for id in ids:
+        outlook.sim.change_labels(ME, id, remove=["UNREAD"])
+    after = mails(outlook.walk())
+    assert set(after) == set(ids)
+    for id in ids:
+        assert after[id] == replace(
+            before[id], version=after[id].version, labels=tuple(sorted({*before[id].labels} - {"UNREAD"}))
+        )
 
 
 def test_only_the_folders_whose_links_have_expired_are_refused(outlook: Outlook) -> None:

@@ -1,7 +1,8 @@
 """mailFolders/delta and messages/delta: a first round of everything, then rounds of what changed, page by page.
 
 A message's round belongs to one folder. What left it is ``@removed``: ``changed`` if it was moved, ``deleted`` if it is
-gone. A first round ends with the changes since it began still to come, so what changed meanwhile comes twice.
+gone; what the client was never given is not named (``given``). A first round ends with the changes since it began still to
+come, so what changed meanwhile comes twice.
 """
 
 from __future__ import annotations
@@ -11,20 +12,22 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from infra.local.microsoft import folders, rounds
+from infra.local.microsoft import folders, given, rounds
 from infra.local.microsoft.asked import Asked, Json, Route
-from infra.local.microsoft.errors import GraphError, invalid
+from infra.local.microsoft.errors import GraphError, invalid, refused
 from infra.local.microsoft.ledger import find_mailbox
 from infra.local.microsoft.listing import conditions, direction
 from infra.local.microsoft.methods.folders import narrowed
 from infra.local.microsoft.rounds import HIERARCHY, Round
 from infra.local.microsoft.shown import message, selected
-from infra.local.simulated.chance import stream
+from infra.local.simulated.chance import digest, stream
 
 FILTERED_AT_MOST = 5_000
 """So many messages a first round with a $filter lists; the rest is left out without a word."""
 
 _EMPTY_IN_A_ROW = 2
+_HALF = ("@odata.etag", "id", "changeKey", "parentFolderId", "isRead", "flag", "importance", "categories")
+"""What a half tells at most; in two of three not its version, and in one of three not where it is either."""
 
 Page = tuple[list[Json], Round, bool]
 """Items, the place behind them, and whether the round goes on there."""
@@ -76,6 +79,8 @@ def _answer(
         if hindrances.strikes("token_eviction", token):
             rounds.forget(db, asked.address, scope)
         known = rounds.read(db, asked.address, scope, token)
+        if known is not None and hindrances.strikes("dead_cursor", token):
+            return refused(500 if digest(seed, "dead cursor", token)[0] % 2 else 400)
         if known is None:
             return rounds.dead(seed, token, f"{asked.call.root}/v1.0/{path}")
         place = known
@@ -116,11 +121,32 @@ def _first_messages(db: sqlite3.Connection, asked: Asked, folder: str, place: Ro
         (asked.address, folder, *values, *behind, size + 1),
     ).fetchall()
     items = [_item(db, asked, row, place) for row in rows[:size]]
-    given = place.given + len(items)
-    if len(rows) <= size or (place.options["filter"] and given >= FILTERED_AT_MOST):
-        return items, Round(False, place.after, options=place.options), False
-    last = rows[size - 1]
-    return items, replace(place, at=(last["received"], last["id"]), given=given), True
+    listed = place.given + len(items)
+    ended = len(rows) <= size or (place.options["filter"] and listed >= FILTERED_AT_MOST)
+    last = None if ended else (rows[size - 1]["received"], rows[size - 1]["id"])
+    there = {row["id"] for row in rows[:size]}
+    told = {
+        one: one in there
+        for one in given.changed_since(db, asked.address, folder, place.after)
+        if one in there or _within(db, asked.address, one, place.at, last)
+    }
+    place = given.noted(db, asked.address, folder, place, place.after, told)
+    if last is None:
+        return items, Round(False, place.after, options=place.options, odd=place.next_odd), False
+    return items, replace(place, at=last, given=listed), True
+
+
+def _within(
+    db: sqlite3.Connection,
+    address: str,
+    message_id: str,
+    newest: tuple[int, str] | None,
+    oldest: tuple[int, str] | None,
+) -> bool:
+    """Whether a message would have come on the page behind one message and down to another, if it were there."""
+    row = db.execute("SELECT received, id FROM messages WHERE address = ? AND id = ?", (address, message_id)).fetchone()
+    own = (row["received"], row["id"])
+    return (newest is None or own < newest) and (oldest is None or own >= oldest)
 
 
 def _changed_messages(db: sqlite3.Connection, asked: Asked, folder: str, place: Round) -> Page:
@@ -132,22 +158,50 @@ def _changed_messages(db: sqlite3.Connection, asked: Asked, folder: str, place: 
         (asked.address, folder, place.after, until, size + 1),
     ).fetchall()
     where, values = conditions(place.options["filter"])
+    place = replace(place, since=place.after) if place.since is None else place
     items: list[Json] = []
+    told: dict[str, bool] = {}
     for row in rows[:size]:
+        message_id = row["message"]
+        had = given.was_given(db, asked.address, folder, message_id, place)
         here = db.execute(
             f"SELECT rowid, * FROM messages WHERE address = ? AND id = ? AND shown_folder = ?{where}",
-            (asked.address, row["message"], folder, *values),
+            (asked.address, message_id, folder, *values),
         ).fetchone()
-        if here is not None:
-            items.append(_item(db, asked, here, place))
-        elif row["left"]:
-            id_ = row["message"] if asked.immutable else row["mutable"]
+        if here is not None and _lost(db, asked, folder, row, place, until):
+            items.append({"id": message_id, "@removed": {"reason": "deleted"}})
+            told[message_id] = False
+        elif here is not None:
+            whole = _item(db, asked, here, place)
+            half = had and asked.outlook.hindrances.strikes("halves", folder, message_id, row["change"])
+            items.append(_half(whole, row["change"]) if half else whole)
+            told[message_id] = True
+        elif row["left"] and had:
+            id_ = message_id if asked.immutable else row["mutable"]
             items.append({"id": id_, "@removed": {"reason": row["left"]}})
-        # What left only after this round began comes as removed in the next one.
-    items += _replayed(db, asked, folder, place)
+        else:  # what left only after this round began comes as removed in the next one, if the client has it
+            told[message_id] = had
+    if (again := _replayed(db, asked, folder)) is not None:
+        items.append(_item(db, asked, again, place))
+        told[again["id"]] = True
+    place = given.noted(db, asked.address, folder, place, until, told)
     if len(rows) > size:
         return items, replace(place, after=rows[size - 1]["change"], until=until), True
-    return items, Round(False, until, options=place.options), False
+    return items, Round(False, until, options=place.options, odd=place.next_odd), False
+
+
+def _lost(db: sqlite3.Connection, asked: Asked, folder: str, row: sqlite3.Row, place: Round, until: int) -> bool:
+    """Whether a message that came back is told of as removed only; its id is another one where ids are not immutable."""
+    return (
+        asked.immutable
+        and given.returned(db, asked.address, folder, row["message"], place, until)
+        and asked.outlook.hindrances.strikes("lost_returns", folder, row["message"], row["change"])
+    )
+
+
+def _half(whole: Json, change: int) -> Json:
+    left_out = ((), _HALF[2:3], (*_HALF[:1], *_HALF[2:4]))[change % 3]
+    return {name: whole[name] for name in _HALF if name in whole and name not in left_out}
 
 
 def _item(db: sqlite3.Connection, asked: Asked, row: sqlite3.Row, place: Round) -> Json:
@@ -156,22 +210,22 @@ def _item(db: sqlite3.Connection, asked: Asked, row: sqlite3.Row, place: Round) 
     return {"id": whole["id"]} if row["refused"] else whole
 
 
-def _replayed(db: sqlite3.Connection, asked: Asked, folder: str, place: Round) -> list[Json]:
+def _replayed(db: sqlite3.Connection, asked: Asked, folder: str) -> sqlite3.Row | None:
     hindrances = asked.outlook.hindrances
     parts = (folder, asked.one("skiptoken"), asked.one("deltatoken"))
     if not hindrances.strikes("replays", *parts):
-        return []
+        return None
     count = db.execute(
         "SELECT COUNT(*) FROM messages WHERE address = ? AND shown_folder = ?", (asked.address, folder)
     ).fetchone()[0]
     if not count:
-        return []
-    row = db.execute(
+        return None
+    row: sqlite3.Row = db.execute(
         "SELECT rowid, * FROM messages WHERE address = ? AND shown_folder = ? ORDER BY received DESC, id DESC"
         " LIMIT 1 OFFSET ?",
         (asked.address, folder, stream(hindrances.plan.seed, "replay", *parts).randrange(count)),
     ).fetchone()
-    return [_item(db, asked, row, place)]
+    return row
 
 
 def _folders(db: sqlite3.Connection, asked: Asked, _: str, place: Round) -> Page:

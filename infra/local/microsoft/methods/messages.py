@@ -13,7 +13,7 @@ from infra.local.microsoft.content import attachment_bytes, attachments, body_of
 from infra.local.microsoft.errors import invalid, not_found
 from infra.local.microsoft.listing import conditions, direction
 from infra.local.microsoft.mailbox import FLAGS, IMPORTANCE
-from infra.local.microsoft.shown import find, message, readable, selected
+from infra.local.microsoft.shown import deleted, find, message, readable, selected
 from infra.local.simulated.bodies import unpack
 
 
@@ -37,7 +37,8 @@ def shown(asked: Asked, message_id: str) -> Json:
     wanted = selected(asked.one("select"))
 
     def look(db: sqlite3.Connection) -> Json:
-        return message(db, asked, readable(find(db, asked.address, message_id)), wanted)
+        row = deleted(db, asked, message_id)
+        return message(db, asked, readable(find(db, asked.address, message_id)) if row is None else row, wanted)
 
     return asked.outlook.read(asked.address, look)
 
