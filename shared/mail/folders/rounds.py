@@ -42,6 +42,9 @@ from shared.providers.base import Folders, Upsert
 LEARNED_AT_ONCE = 1_000
 """Folders that one commit makes known, at most."""
 
+WELL_KNOWN = frozenset({"INBOX", "SENT", "DRAFT", "SPAM", "TRASH"})
+"""What each mailbox has a folder for, in the end; once all are known by their ids no new folder can be one of them."""
+
 DOUBTED_EVERY = 3_600.0
 """Seconds within which a channel that told nothing of a mail is looked after once."""
 
@@ -83,7 +86,8 @@ def _folders(ctx: Context, loaded: Loaded, task: StepTask) -> bool:
     folders, whole = _hierarchy(account, cursor, task)
     learned = places.learned(ctx, state, folders, whole, places.sweeping(state))
     known = state.folders
-    if any(map(places.is_new, learned)) and (cursor or state.resyncs):  # else connecting has only just asked
+    asked_lately = not cursor and not state.resyncs  # by connecting
+    if any(map(places.is_new, learned)) and not (asked_lately or set(known.values()) >= WELL_KNOWN):
         known = _well_known(account, state, task)
         learned = places.learned(ctx, replace(state, folders=known), folders, whole, places.sweeping(state))
     total = sum(folder.total for folder in folders.changed)

@@ -115,9 +115,12 @@ class Outlook:
                 mails = outlook.truth(address)["mails"]
                 if not mails:
                     return "nothing to move"
-                id_ = _picked(mails, action.pick)["id"]
-                outlook.move(address, id_, chosen["id"])
-                return f"{id_} to {chosen['name']}"
+                mail = _picked(mails, action.pick)
+                outlook.move(address, mail["id"], chosen["id"])
+                if action.seed % 2:
+                    return f"{mail['id']} to {chosen['name']}"
+                outlook.move(address, mail["id"], mail["folder"])
+                return f"{mail['id']} to {chosen['name']} and back"
             case "expire":
                 folder = None if action.pick < EVERYTHING else chosen["id"]
                 outlook.expire_delta(address, folder)
