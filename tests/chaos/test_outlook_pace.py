@@ -121,7 +121,7 @@ def test_in_a_storm_of_429_nothing_goes_out_too_early_whatever_rings_and_nothing
     here = world(5, graph_page_size=10, poll_seconds=60.0)
     here.connect_outlook(old(here, 120, 6))
     here.outlook.set_faults({"latency": 0.2, "duplicate": 0.3})
-    here.run(2.0)
+    here.run(4.0)
     here.outlook.storm(150, retry_after)
     chance = random.Random(retry_after)
     during = deliver(here, 30, chance, 160.0)

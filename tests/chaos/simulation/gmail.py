@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -21,6 +22,7 @@ class Gmail:
     """The Google simulator and what only it has."""
 
     provider, origin = "google", GOOGLE
+    ways: Mapping[str, Any] = MappingProxyType({})
 
     def __init__(self, folder: Path, plan: Plan, clock: Clock, publish: Callable[[str, bytes], None]) -> None:
         path = folder / "google.sqlite"

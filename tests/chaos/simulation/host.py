@@ -54,6 +54,9 @@ class Host(Protocol):
     origin: str
     """Where its requests go: ``http://name``."""
 
+    ways: Mapping[str, Any]
+    """The fault plan of what is no fault: how the provider is where nothing goes wrong."""
+
     website: Any
     """The WSGI application that answers them."""
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import parse_qs, parse_qsl, unquote, urlsplit
 
@@ -50,6 +51,7 @@ class Outlook:
     """The Microsoft simulator and what only it has."""
 
     provider, origin = "microsoft", MICROSOFT
+    ways: Mapping[str, Any] = MappingProxyType({"recoverable": 1.0})
 
     def __init__(self, folder: Path, plan: Plan, clock: Clock, handshake: Handshake, deliver: Deliver) -> None:
         self._handshake, self._deliver = handshake, deliver

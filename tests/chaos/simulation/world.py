@@ -154,7 +154,7 @@ class Simulation:
         for provider, address in {(box.provider, box.address): box for box in plan.boxes}:
             self._fill(provider, address)
         for provider, host in self.hosts.items():
-            host.simulator.set_faults({**plan.faults(provider)})
+            host.simulator.set_faults({**(plan.faults(provider) or host.ways)})
         for box in plan.boxes:
             self.scheduler.at(start + box.at, lambda box=box: self.people[box.user].connect(box))
         for action in plan.actions:
@@ -323,7 +323,7 @@ class Simulation:
         """No more faults; on until nothing is left to be done, which takes a look at each mailbox from now on."""
         self.dice.on = False
         for host in self.hosts.values():
-            host.simulator.set_faults({})
+            host.simulator.set_faults({**host.ways})
         self.quiet_since = now = self.scheduler.now
         self.trace.say(now, "world", "-", "faults end here")
         left = ""
