@@ -161,7 +161,8 @@ def _read(work: Work, fetched: tuple[Fetched, ...], known: Mapping[str, Doc], re
     read = {answer.id for answer in fetched}
     rest = [change for change in work.changes if change.id not in read]
     answers = [believed(one, known, work.at) for one in fetched if one.id in known or not isinstance(one, Missing)]
-    return replace(work, changes=(*rest, *answers), read={**work.read, **dict.fromkeys(read, rev)})
+    named = work.named | work.names()
+    return replace(work, changes=(*rest, *answers), read={**work.read, **dict.fromkeys(read, rev)}, named=named)
 
 
 def believed(answer: Fetched, known: Mapping[str, Doc], at: float) -> Change:

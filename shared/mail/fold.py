@@ -44,6 +44,9 @@ TOO_LARGE = "it is too large even after its fields were cut"
 
 FIRST_GAP_RETRY = 5.0
 
+UNWALKED = 100
+"""Messages read by their ids that a mailbox remembers until its folders have named them, or a walk asks for them again."""
+
 
 @dataclass(frozen=True, slots=True)
 class Notice:
@@ -65,7 +68,8 @@ class Work:
     again, at one of ``read``. ``places`` are what becomes of folders, and go with the last commit. Of a page that is of no
     folder (``loose``) nothing will tell what has become of a message that is not stored, if its folder was walked meanwhile:
     ``walked_at`` has the revisions at which folders were, by label. ``begins`` are folders whose first round begins with the
-    page, ``walked`` all that it is of, by label.
+    page, ``walked`` all that it is of, by label. ``named`` are messages that were read again although the page had named them,
+    with the folder in which it did.
     """
 
     kind: Kind
@@ -83,6 +87,14 @@ class Work:
     walked: frozenset[str] = frozenset()
     walked_at: Mapping[str, int] = field(default_factory=dict)
     begins: tuple[str, ...] = ()
+    named: frozenset[tuple[str, str]] = frozenset()
+
+    def names(self) -> frozenset[tuple[str, str]]:
+        """The messages that a folder's changes name, each with the folder; not those that were read by their ids."""
+        upserts = [
+            change.message for change in self.changes if isinstance(change, Upsert) and change.id not in self.read
+        ]
+        return frozenset((one.id, label) for one in upserts for label in one.labels if label in self.walked)
 
     def doubts(self, item: _Item, id_: str, labels: Sequence[str] = ()) -> bool:
         """Whether what the page says of a message may be older than what is stored of it, or than its end."""
@@ -286,7 +298,8 @@ def _distrusted(mailbox: MailboxState, item: _Item) -> bool:
 
 def _commits(mailbox: MailboxState, known: Mapping[str, Doc], work: Work, items: dict[str, _Item]) -> Iterator[Commit]:
     """Cut the page into commits below their limit; the state of each follows from the one before."""
-    state = mailbox
+    begun = replace(mailbox, unwalked=_unwalked(mailbox, work, items)) if work.unordered else mailbox
+    state = begun
     head, messages, due_gaps = mailbox.head, mailbox.messages, mailbox.due_gaps
     writes: list[Write] = []
     events: list[Event] = []
@@ -319,8 +332,22 @@ def _commits(mailbox: MailboxState, known: Mapping[str, Doc], work: Work, items:
         events.append(_notice(mailbox, notice, head, work.at))
     state = _written(state, work.at, events, head, messages, due_gaps)
     last = (*work.writes, *_stamped(work.places, mailbox.rev + 1))
-    if writes or events or last or work.advance(mailbox) != mailbox:
+    if writes or events or last or work.advance(begun) != mailbox:
         yield _commit(work.advance(state), [*writes, *last], events)
+
+
+def _unwalked(mailbox: MailboxState, work: Work, items: dict[str, _Item]) -> dict[str, int]:
+    """The messages of which no folder's changes have told that they are where they are stored: at most ``UNWALKED``."""
+    named = work.named | work.names()
+    after = dict(mailbox.unwalked)
+    for id_, item in items.items():
+        if item.now is None or item.now["state"] != mail.PRESENT or (id_, item.now.get("folder", "")) in named:
+            after.pop(id_, None)
+        elif item.now != item.before:
+            after[id_] = mailbox.rev + 1
+    if len(after) > UNWALKED:  # the others are left to audits
+        after = dict(sorted(after.items(), key=lambda kept: (kept[1], kept[0]))[-UNWALKED:])
+    return after
 
 
 def _stamped(places: tuple[Create | Update | Delete, ...], rev: int) -> Iterator[Write]:

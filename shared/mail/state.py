@@ -58,7 +58,8 @@ class Walk:
 
     ``after`` is the place in the order of the folders that it has come to, None before the folders themselves have been
     read; ``again`` asks for another walk behind this one; ``stay`` counts the steps that it has not come further;
-    at ``retry_at`` a folder can be read again that it has passed over.
+    at ``retry_at`` a folder can be read again that it has passed over; what is stored at the mailbox's revision ``since`` or
+    before was there when it began.
     """
 
     begun_at: float
@@ -66,6 +67,7 @@ class Walk:
     again: bool = False
     stay: int = 0
     retry_at: float | None = None
+    since: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +127,9 @@ class MailboxState:
 
     Where changes are told of by folder, ``cursor`` is that of the folders themselves ('' until they have been read), each
     folder has one of its own in a document below the mailbox, ``walk`` is where the walk over them stands, and ``folders``
-    are those that have a well-known name, by their id.
+    are those that have a well-known name, by their id. ``unwalked`` are messages that were stored because they were read by
+    their ids, and which no folder's changes have named since, with the mailbox's revision then: nothing need ever tell that
+    one of them has gone (docs/graph.md, 5).
 
     ``caught_up_at`` is when a look that was written down last reached the provider's end; empty looks are not written down.
     ``push_gaps`` counts looks that found what a push should have told of. ``audits`` counts the audits that have ended, the
@@ -163,6 +167,7 @@ class MailboxState:
     more: bool = False
     walk: Walk | None = None
     folders: dict[str, str] = field(default_factory=dict)
+    unwalked: dict[str, int] = field(default_factory=dict)
     rescue: int = 0
     backfill: Backfill = field(default_factory=Backfill)
     resync: Resync | None = None

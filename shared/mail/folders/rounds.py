@@ -5,7 +5,8 @@
     poll, lifecycle, reconnect -> begin: one write says that a walk is under way, so that no two use a folder's cursor at once
         step 1      the folders themselves: new ones are followed, of those that are gone all is asked for
         steps 2..   up to 20 folders, one after another; their changes and their cursors in one commit
-        at the end  caught up; another walk at once where somebody asked for one meanwhile
+        at the end  what was read by its id and no folder has named is read again; caught up; another walk at once where
+                    somebody asked for one meanwhile
     doorbell that names messages -> these are read, no folder is walked (``hints``)
 
 What a walk costs: a request for the folders and one for each; a write to begin, one a step, and one a folder, for a cursor
@@ -37,13 +38,16 @@ from shared.mail.live import PUSHED_WITHIN, left_over
 from shared.mail.state import STUCK_AFTER, MailboxState, Walk, followed, healthy
 from shared.mail.tasks import StepTask, continue_chain, enqueue_once, page_of, poll
 from shared.observability import logs
-from shared.providers.base import Folders, Upsert
+from shared.providers.base import Folders, Left, Upsert
 
 LEARNED_AT_ONCE = 1_000
 """Folders that one commit makes known, at most."""
 
 WELL_KNOWN = frozenset({"INBOX", "SENT", "DRAFT", "SPAM", "TRASH"})
 """What each mailbox has a folder for, in the end; once all are known by their ids no new folder can be one of them."""
+
+UNNAMED_AT_ONCE = 25
+"""Messages that no folder has named which a walk asks for at its end, at most."""
 
 DOUBTED_EVERY = 3_600.0
 """Seconds within which a channel that told nothing of a mail is looked after once."""
@@ -154,10 +158,11 @@ def _changes(ctx: Context, loaded: Loaded, walk: Walk, task: StepTask) -> bool:
     if taken.ended and taken.trouble is None:
         revisit(ctx, account, state, taken, sooner(walk.retry_at, taken.retry_at) is None)
     at = ctx.clock.now()
+    unnamed = _unnamed(state, walk, taken) if taken.ended and taken.trouble is None else ()
     work = Work(
         "live",
         at,
-        tuple(taken.changes),
+        (*taken.changes, *unnamed),
         lambda current: said(_advanced(current, state, taken, at), taken),
         unordered=True,
         places=tuple(taken.places),
@@ -195,7 +200,7 @@ def _asked_again(state: MailboxState) -> MailboxState:
 
 
 def _begun(state: MailboxState, at: float) -> MailboxState:
-    return _turned(replace(state, walk=Walk(at)), at)
+    return _turned(replace(state, walk=Walk(at, since=state.rev)), at)
 
 
 def _turned(state: MailboxState, at: float) -> MailboxState:
@@ -220,6 +225,16 @@ def _advanced(state: MailboxState, before: MailboxState, taken: Read, at: float)
     if walk.again:
         return _begun(state, at)
     return replace(_turned(replace(state, walk=None), at), more=False, due_live=None)
+
+
+def _unnamed(state: MailboxState, walk: Walk, taken: Read) -> tuple[Left, ...]:
+    """Messages that are to be read once more: stored before the walk began, and named by no folder since.
+
+    A message that came after a folder's link and left again before it was followed is told of by nobody (docs/graph.md, 5).
+    """
+    named = {change.id for change in taken.changes}
+    waiting = sorted((rev, id_) for id_, rev in state.unwalked.items() if rev <= walk.since and id_ not in named)
+    return tuple(Left(id_, "") for _, id_ in waiting[:UNNAMED_AT_ONCE])
 
 
 def _arrived(state: MailboxState, before: MailboxState, taken: Read, at: float) -> MailboxState:

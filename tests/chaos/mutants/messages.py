@@ -109,7 +109,7 @@ def first_404_believed(original: Any) -> Any:
     return judge
 
 
-@mutant("shared.mail.fold:_gap", "A message that could not be read is passed over.", shows="the_store_equals_the_truth")
+@mutant("shared.mail.fold:_gap", "A message that could not be read is passed over.")
 def unreadable_message_passed_over(original: Any) -> Any:
     return lambda *_: None
 

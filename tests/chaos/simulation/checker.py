@@ -342,8 +342,9 @@ def no_folder_is_asked_twice_at_once(world: Simulation, crossing: Crossing) -> I
 def a_mailbox_is_asked_little_at_once(world: Simulation, crossing: Crossing) -> Iterator[str]:
     """An instance makes at most four requests at a time for one Outlook mailbox; of others it does not know."""
     others = _others_in_flight(world, crossing) if crossing.asked.address else []
-    others = [other for other in others if other.life is crossing.life]
-    if len(others) >= AT_ONCE:
+    # While a mailbox is being connected, nobody knows yet whose it is.
+    others = [other for other in others if other.life is crossing.life and not _connects(other)]
+    if len(others) >= AT_ONCE and not _connects(crossing):
         yield f"{crossing.asked.address}: {crossing.asked.name} beside {[other.asked.name for other in others]}"
 
 
@@ -353,7 +354,7 @@ def nobody_asks_before_the_time_he_was_told(world: Simulation, crossing: Crossin
 
     While a mailbox is being connected, nobody knows yet that it is another's that he was told to wait with.
     """
-    if crossing.task and crossing.task.get("kind") == "connect":
+    if _connects(crossing):
         return
     until = world.record.waits.get((crossing.life.name, crossing.asked.address), 0.0)
     if crossing.asked.address and crossing.since < until - 0.001:
@@ -814,6 +815,10 @@ def _stream_of(change: Any) -> str:
     """The stream that a consumer's document is about."""
     data = change.after or change.before or {}
     return str(data.get("stream") or str(data.get("scope", "")).partition("#")[0])
+
+
+def _connects(crossing: Crossing) -> bool:
+    return bool(crossing.task) and crossing.task.get("kind") == "connect"
 
 
 def _others_in_flight(world: Simulation, crossing: Crossing) -> list[Crossing]:

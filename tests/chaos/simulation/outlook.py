@@ -119,7 +119,7 @@ class Outlook:
                     return "nothing to move"
                 mail = _picked(mails, action.pick)
                 outlook.move(address, mail["id"], chosen["id"])
-                if action.seed % 2:
+                if action.seed % 5 == 0:
                     return f"{mail['id']} to {chosen['name']}"
                 outlook.move(address, mail["id"], mail["folder"])
                 return f"{mail['id']} to {chosen['name']} and back"

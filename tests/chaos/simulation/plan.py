@@ -35,7 +35,7 @@ _DELTAS: Mapping[str, tuple[float, float]] = {
     "late": (0.05, 0.4),
 }  # fmt: skip
 _EXCHANGE: Mapping[str, tuple[float, float]] = {
-    "halves": (0.3, 1.0), "lost_returns": (0.3, 1.0), "recoverable": (0.3, 1.0), "dead_cursor": (0.005, 0.03),
+    "halves": (0.3, 1.0), "lost_returns": (0.8, 1.0), "recoverable": (0.3, 1.0), "dead_cursor": (0.005, 0.03),
 }  # fmt: skip
 _EVERY, _TOKEN = {"methods": ["*"]}, {"methods": ["token"]}
 _OUTLOOK_CALLS: tuple[dict[str, Any], ...] = (

@@ -14,7 +14,7 @@ import pytest
 
 from infra.local.verify_log import FIELDS, check_streams, fold_stream
 from shared import refs
-from shared.mail import gaps
+from shared.mail import fold, gaps
 from shared.mail import message as mail
 from shared.mail.apply import CLOCKS_DIFFER, SETTLED_AFTER, apply
 from shared.mail.context import load
@@ -154,6 +154,63 @@ def test_a_move_that_its_push_has_told_of_costs_one_request_more_at_most(outlook
         outlook.walks(1)
         assert outlook.provider.calls["get"] - gets == more
     outlook.verify()
+
+
+def test_a_mail_that_only_its_push_has_told_of_and_that_goes_unheard_is_gone_after_the_next_walk(
+    outlook: Outlook,
+) -> None:
+    """It came after its folder's link and left before it was followed, so the folder never tells of it."""
+    outlook.provider.deliver("brief", at=outlook.clock.now() - DAY)
+    outlook.ring("brief")
+    outlook.run(10)
+    assert told(outlook, "brief") == ["email.received"]
+    outlook.provider.delete("brief")
+    outlook.walks(2)
+    assert told(outlook, "brief") == ["email.received", "email.deleted"]
+    assert outlook.state.unwalked == {}
+    outlook.verify()
+
+
+def test_what_a_folder_names_is_not_asked_for_again(outlook: Outlook) -> None:
+    for number in range(3):
+        outlook.provider.deliver(f"new{number}")
+        outlook.ring(f"new{number}")
+    outlook.run(10)
+    assert outlook.state.unwalked.keys() == {"new0", "new1", "new2"}
+    gets = outlook.provider.calls["get"]
+    outlook.walks(2)
+    assert outlook.state.unwalked == {}
+    assert outlook.provider.calls["get"] == gets
+    outlook.verify()
+
+
+def test_what_no_folder_names_is_asked_for_at_each_walk_while_it_is_there(outlook: Outlook) -> None:
+    hidden = message_of("hidden", "1")
+    outlook.provider.messages["hidden"] = replace(
+        hidden, labels=(f"{FOLDER}f-inbox", "INBOX"), received_at=outlook.clock.now()
+    )
+    outlook.ring("hidden")
+    outlook.run(10)
+    outlook.walks(3)
+    assert outlook.state.unwalked.keys() == {"hidden"}
+    del outlook.provider.messages["hidden"]
+    outlook.provider.discarded.add("hidden")
+    outlook.walks(1)
+    assert told(outlook, "hidden") == ["email.received", "email.deleted"]
+    assert outlook.state.unwalked == {}
+
+
+def test_so_many_are_remembered_and_the_newest_of_them() -> None:
+    stored = Stored(FOLLOWED)
+    for number in range(fold.UNWALKED + 20):
+        change = Upsert(replace(message_of(f"m{number:03}", "1"), labels=(f"{FOLDER}a",)))
+        stored.take(Work("live", AT, (change,), unordered=True, loose=True, since=stored.state.rev))
+    assert sorted(stored.state.unwalked) == [f"m{number:03}" for number in range(20, fold.UNWALKED + 20)]
+    named = Upsert(replace(message_of("m050", "1"), labels=(f"{FOLDER}a",)))
+    for label, remembered in ((f"{FOLDER}b", True), (f"{FOLDER}a", False)):
+        walked = frozenset({label})
+        stored.take(Work("live", AT, (named,), unordered=True, since=stored.state.rev, walked=walked))
+        assert ("m050" in stored.state.unwalked) is remembered, "the folder that named it has to be the one it is in"
 
 
 # What a 404 says too early
