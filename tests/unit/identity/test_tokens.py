@@ -6,8 +6,6 @@ import base64
 import hashlib
 import hmac
 import json
-import statistics
-import time
 from pathlib import Path
 from typing import Any
 
@@ -390,18 +388,3 @@ def test_known_keys_outlive_a_day_without_the_issuer_and_no_longer(issuer: Issue
     issuer.clock.time += 1
     with pytest.raises(Retry):
         issuer.verifier.verify(issuer.sign(RSA_KEY, kid="r"))
-
-
-@pytest.mark.parametrize(("key", "algorithm"), [(RSA_KEY, "RS256"), (EC_KEY, "ES256")])
-def test_verification_with_cached_keys_stays_within_its_budget(issuer: Issuer, key: Any, algorithm: str) -> None:
-    issuer.publish(key, "k")
-    authorization = issuer.sign(key, algorithm, kid="k")
-    issuer.verifier.verify(authorization)
-    taken = []
-    for _ in range(300):
-        started = time.perf_counter()
-        issuer.verifier.verify(authorization)
-        taken.append(time.perf_counter() - started)
-    print(f"{algorithm}: median {statistics.median(taken) * 1e6:.0f} microseconds")
-    # The budget is 200; the margin is for machines that run other tests at the same time.
-    assert statistics.median(taken) <= 0.0008

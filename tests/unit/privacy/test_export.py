@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import time
 from pathlib import Path
 
 import pytest
@@ -64,7 +63,6 @@ def test_ten_thousand_messages_killed_five_times_are_one_complete_archive_and_th
     for number in range(40):
         state = world.gap(state, f"bad{number}", "open" if number % 3 else "resolved")
     app_stream(world, 3)
-    began = time.process_time()
     export_id = world.begin()
     world.fate.at = {world.fate.count + n for n in (1, 4, 8, 13, 18)}  # before and after puts, commits and enqueues
     world.run()
@@ -87,7 +85,6 @@ def test_ten_thousand_messages_killed_five_times_are_one_complete_archive_and_th
     hashes = {name: said["hash"] for name, said in manifest["streams"].items()}
     assert {name: said["hash"] for name, said in theirs["streams"].items()} == hashes
     assert stored(again.ports.store) == stored(world.ports.store)
-    assert time.process_time() - began < 60
 
 
 @pytest.mark.usefixtures("small_parts")

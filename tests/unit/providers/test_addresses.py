@@ -137,4 +137,5 @@ def test_time_is_linear_in_the_length(unit: str) -> None:
             best = min(best, time.process_time() - started)
         return best
 
-    assert seconds(64_000) < 16 * max(seconds(8_000), 0.001)  # linear is 8, quadratic 64
+    # A machine that does other things may be several times slower for a while, but linear is 32 and quadratic 1,024.
+    assert seconds(256_000) < 256 * max(seconds(8_000), 0.001)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from dataclasses import asdict, fields
 from html import unescape
 from typing import Any
@@ -245,9 +244,7 @@ def weight(message: Message) -> int:
 def test_ten_thousand_recipients_stay() -> None:
     people = [f'"Person, {number}" <person{number}@example.org>' for number in range(10_000)]
     raw = headed(("To", ", ".join(people)))
-    started = time.process_time()
     message = read(raw)
-    assert time.process_time() - started < 0.1
     assert len(message.to) == 10_000
     assert message.truncated == ("headers",)
     assert weight(message) < 600_000
