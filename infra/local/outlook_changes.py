@@ -14,7 +14,8 @@ from infra.local.latency import Change
 from infra.local.microsoft.simulator import MicrosoftSimulator
 
 _KINDS = {
-    "mail": 38, "move": 14, "read": 10, "category": 8, "delete": 7, "new folder": 6, "trash": 5, "flag": 4, "sent": 3,
+    "mail": 34, "move": 11, "move back": 7, "read": 10, "category": 8, "delete": 7, "new folder": 6, "trash": 5, "flag": 4,
+    "sent": 3,
     "rename folder": 2, "move folder": 1, "delete folder": 2,
 }  # fmt: skip
 _CATEGORIES = ("Blue category", "Green category", "Next week", "Für später")
@@ -38,9 +39,10 @@ class OutlookTraffic:
         self._read()
         self.made: list[Change] = []
         self._ways: Mapping[str, Callable[[], str]] = {
-            "move": self._move, "read": self._mark("UNREAD"), "category": self._categorise, "flag": self._mark("STARRED"),
-            "trash": self._trash, "delete": self._delete, "new folder": self._new_folder,
-            "rename folder": self._rename_folder, "move folder": self._move_folder, "delete folder": self._delete_folder,
+            "move": self._move, "move back": self._move_back, "read": self._mark("UNREAD"),
+            "category": self._categorise, "flag": self._mark("STARRED"), "trash": self._trash, "delete": self._delete,
+            "new folder": self._new_folder, "rename folder": self._rename_folder, "move folder": self._move_folder,
+            "delete folder": self._delete_folder,
         }  # fmt: skip
 
     @property
@@ -83,6 +85,15 @@ class OutlookTraffic:
             self._simulator.move(self._address, id_, target)
             self._folder_of[id_] = target
         return id_
+
+    def _move_back(self) -> str:
+        """Move a mail away and back at once: its folder's stream may tell of it as gone, and no event is due."""
+        if (id_ := self._some()) and id_ not in self._young:
+            home = self._folder_of[id_]
+            self._simulator.move(self._address, id_, "inbox" if home == "archive" else "archive")
+            self._simulator.move(self._address, id_, home)
+            return id_
+        return ""
 
     def _mark(self, label: str) -> Callable[[], str]:
         def flip() -> str:

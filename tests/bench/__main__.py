@@ -22,6 +22,8 @@ from tests.bench.cloud import found_cloud
 from tests.bench.figures import Figure
 
 MAILS = 2_000
+OUTLOOK_MAILS, OUTLOOK_FOLDERS = 10_000, 60
+"""Each folder costs the backfill some writes and reads of its own, so that the fewer mails are in one the more each costs."""
 
 Advance = Callable[[str], None]
 Fresh = Callable[[], Path]
@@ -59,6 +61,7 @@ def _measure(folder: Path, progress: Console) -> tuple[list[Figure], str]:
 
     parts: dict[str, Callable[[Advance], list[Figure]]] = {
         "counting operations": lambda _: counts.count(fresh(), MAILS),
+        "counting Outlook's": lambda _: counts.count_outlook(fresh(), OUTLOOK_MAILS, OUTLOOK_FOLDERS),
         "timing backfills": lambda advance: stages.measure(fresh, advance),
         "reading in batches": lambda _: batch.measure(fresh()),
         "committing": lambda _: disk.measure(fresh()),

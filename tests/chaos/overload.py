@@ -26,7 +26,6 @@ from shared.adapters.embedded import database
 from shared.errors import Retry, Unknown
 from shared.ports import BusMessage, Clock, Doc, Query, Store, Write
 from shared.wiring import Brainstem, Ports
-from tests.world import InProcess
 
 TOKENS = ("access_token", "refresh_token", "expires_in")
 STORE_FAULTS = ("retry", "slow", "unknown, not applied", "unknown, applied")
@@ -162,7 +161,7 @@ class Strained(World):
     def instance(self, change: Callable[[Ports], Ports] = lambda ports: ports) -> Brainstem:
         """An instance of the product on the faulty ports."""
         faulty = replace(self.ports, store=self.store, keys=replace(self.store, inner=self.ports.keys))
-        return Brainstem(self.settings, change(faulty), lambda: InProcess(self.website))
+        return self.brainstem(change(faulty))
 
     def skewed(self, offset: float) -> None:
         """From now on an instance whose clock is wrong takes every other call or so."""

@@ -1,7 +1,8 @@
 """One process of a soak: people connect one after the other, mail comes to all of them, then everything comes to rest.
 
-Google is on its worst behaviour all the time (``infra.local.google.everything``), the store fails a hundredth of its calls,
-and the bus is away for ten minutes in the middle. Google's own data and what the subscriber received are on disk.
+In a town every other person's mailbox is at Microsoft. Both providers are on their worst behaviour all the time
+(``everything`` of each), the store fails a hundredth of its calls, and the bus is away for ten minutes in the middle. The
+providers' own data and what the subscriber received are on disk.
 """
 
 from __future__ import annotations
@@ -12,13 +13,18 @@ import time
 import traceback
 from collections.abc import Callable, Iterable
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from infra.local.changes import Traffic
 from infra.local.collect import collect
 from infra.local.generator import generate
-from infra.local.google.everything import everything
+from infra.local.google.everything import everything as everything_of_google
+from infra.local.microsoft.everything import everything as everything_of_microsoft
+from infra.local.outlook_changes import OutlookTraffic, filed
+from infra.local.sides import Happening
+from infra.local.simulated.control import Simulator
 from infra.local.verify import verify
 from infra.local.world import WorldClient
 from tests.chaos.overload import STORE_FAULTS, TOKENS, Strained
@@ -42,6 +48,15 @@ SAMPLES = 200
 """Of memory, while the mails that were there are told of."""
 
 
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Who lives in a town, and where their mailbox is."""
+
+    uid: str
+    address: str
+    provider: str
+
+
 class Soaked(Strained):
     """A town, what was measured in it, and its way of telling how far it is."""
 
@@ -55,7 +70,8 @@ class Soaked(Strained):
         self.store.weigh = True
         self.memory: list[float] = []
         self.resting: list[float] = []
-        self.traffic: dict[str, Traffic] = {}
+        self.traffic: dict[str, Happening] = {}
+        self.changes: dict[str, int] = {}
         self.anchors: dict[str, float] = {}
         self.loaded: dict[str, int] = {}
         self._tell = tell
@@ -73,25 +89,38 @@ class Soaked(Strained):
             [[count]] = database.execute("SELECT count(*) FROM task WHERE due <= ?", (self.clock.now(),)).fetchall()
         return int(count)
 
-    def people(self) -> list[tuple[str, str]]:
-        """Who lives here: id and address."""
+    def people(self) -> list[Person]:
+        """Who lives here."""
         numbers = range(self.job.first, self.job.first + self.job.mailboxes)
-        return [(f"user_soak{number:05}", f"person{number:05}@example.org") for number in numbers]
+        providers = ("google", "microsoft") if self.job.kind == "town" else ("google",)
+        return [
+            Person(f"user_soak{number:05}", f"person{number:05}@example.org", providers[number % len(providers)])
+            for number in numbers
+        ]
+
+    def simulator(self, provider: str) -> Simulator:
+        """The one of a provider."""
+        return {"google": lambda: self.google, "microsoft": lambda: self.outlook}[provider]()
+
+    def providers(self) -> list[str]:
+        """Those where somebody here has a mailbox."""
+        return sorted({person.provider for person in self.people()})
 
     def load(self) -> None:
         """Give everybody their old mail."""
         done = 0
         people = self.people()
-        for number, (uid, address) in enumerate(people):
+        for number, person in enumerate(people):
             count = self.job.mails * (number + 1) // len(people) - self.job.mails * number // len(people)
-            self.google.add_mailbox(address)
-            for batch in batches(self._plans(address, count, number)):
-                self.google.add_mails(address, batch, silent=True)
+            simulator = self.simulator(person.provider)
+            simulator.add_mailbox(person.address)
+            for batch in batches(self._plans(person, count, number)):
+                simulator.add_mails(person.address, batch, silent=True)
                 done += len(batch)
                 self.note("loading", done, self.job.mails)
             # It remembers every mail of the mailbox, which has to be paid for before memory is watched.
-            changes = max(10, int(SHARE_OF_CHANGES * count))
-            self.traffic[uid] = Traffic(self.google, address, self.job.seed * 1000 + number, changes)
+            self.changes[person.uid] = max(10, int(SHARE_OF_CHANGES * count))
+            self.traffic[person.uid] = self._traffic(person, self.job.seed * 1000 + number)
 
     def follow(self) -> None:
         """Connect everybody, let things happen, let it rest."""
@@ -99,23 +128,26 @@ class Soaked(Strained):
         people = self.people()
         begun = self.clock.now()
         end = begun + BETWEEN_CONNECTS * len(people) + hours * HOUR
-        self.google.set_faults(everything(self.job.seed))
+        for provider in self.providers():
+            plan = everything_of_google if provider == "google" else everything_of_microsoft
+            self.simulator(provider).set_faults(plan(self.job.seed))
         self.store.fail(STORE_SHARE)
-        for uid, address in people:
-            self.sign_in(uid)
-            tokens = self.google.add_mailbox(address)
-            self.anchors[uid] = self.clock.now()
-            self.persist("POST", "/mail/connect", {"provider": "google", **{name: tokens[name] for name in TOKENS}})
+        for person in people:
+            self.sign_in(person.uid)
+            tokens = self.simulator(person.provider).add_mailbox(person.address)
+            self.anchors[person.uid] = self.clock.now()
+            body = {"provider": person.provider, **{name: tokens[name] for name in TOKENS}}
+            self.persist("POST", "/mail/connect", body)
             self.run(BETWEEN_CONNECTS)
             self.note("following", int(self.clock.now() - begun), int(end - begun), sample=True)
         self.run(120)
-        waiting = [one for one in self.traffic.values() for _ in range(one.count)]
+        waiting = [uid for uid, count in self.changes.items() for _ in range(count)]
         self.random.shuffle(waiting)
         step = TRAFFIC_HOURS * HOUR / len(waiting)
         quiet_from = self.clock.now() + TRAFFIC_HOURS * HOUR / 2
-        for number, traffic in enumerate(waiting):
+        for number, uid in enumerate(waiting):
             self.bus.down = quiet_from <= self.clock.now() < quiet_from + BUS_AWAY
-            traffic.change()
+            self.traffic[uid].change()
             self.run(step)
             if number % 10 == 0:
                 self.note("following", int(self.clock.now() - begun), int(end - begun), sample=True)
@@ -131,22 +163,26 @@ class Soaked(Strained):
         """Judge everybody."""
         reports, wrong, outbox = [], [], 0
         people = self.people()
-        for number, (uid, address) in enumerate(people):
-            self.sign_in(uid)
+        for number, person in enumerate(people):
+            self.sign_in(person.uid)
             seen = collect(WorldClient(self))
             report = verify(
-                self.google.truth(address), seen.messages, seen.gaps, seen.status, seen.events,
-                self.records.of(uid), seen.senders, self.anchors[uid],
+                self.simulator(person.provider).truth(person.address), seen.messages, seen.gaps, seen.status, seen.events,
+                self.records.of(person.uid), seen.senders, self.anchors[person.uid],
             )  # fmt: skip
             reports.append(report)
-            wrong += [f"{address}: {text}" for text in report.differences[:3]]
-            wrong += [] if report.ok or report.differences else [f"{address}: {report}"]
+            wrong += [f"{person.address}: {text}" for text in report.differences[:3]]
+            wrong += [] if report.ok or report.differences else [f"{person.address}: {report}"]
             outbox += sum(entry["outbox"] for entry in seen.status["mailboxes"])
             self.note("judging", number + 1, len(people))
         tasks: Any = self.ports.tasks
         letters = sum(len(self.bus.dead_letters(one.name)) for one in self.bus.subscriptions())
         fired = {
-            **self.google.report()["faults"],
+            **{
+                f"{provider}: {kind}": count
+                for provider in self.providers()
+                for kind, count in self.simulator(provider).report()["faults"].items()
+            },
             **{f"store: {kind}": self.store.fired[kind] for kind in STORE_FAULTS},
         }
         return Outcome(
@@ -155,7 +191,7 @@ class Soaked(Strained):
             stored=sum(report.stored for report in reports),
             events=sum(report.events for report in reports),
             gaps=sum(report.gaps for report in reports),
-            changes=sum(traffic.count for traffic in self.traffic.values()),
+            changes=sum(self.changes.values()),
             lost=sum(report.lost for report in reports),
             duplicates=sum(report.duplicates for report in reports),
             differences=sum(report.difference_count for report in reports),
@@ -172,17 +208,24 @@ class Soaked(Strained):
             cpu_seconds=time.process_time() - started,
         )
 
-    def _plans(self, address: str, count: int, number: int) -> Iterable[dict[str, Any]]:
+    def _traffic(self, person: Person, seed: int) -> Happening:
+        count = self.changes[person.uid]
+        if person.provider == "microsoft":
+            return OutlookTraffic(self.outlook, person.address, seed, count)
+        return Traffic(self.google, person.address, seed, count)
+
+    def _plans(self, person: Person, count: int, number: int) -> Iterable[dict[str, Any]]:
         now = self.clock.now()
         match self.job.kind:
             case "thread":
                 first = now - 60.0 * count - HOUR
                 return (
-                    planned(f"turn {turn}", address=address, received_at=first + 60 * turn, thread="one")
+                    planned(f"turn {turn}", address=person.address, received_at=first + 60 * turn, thread="one")
                     for turn in range(count)
                 )
             case _:
-                return generate(self.job.seed * 1000 + number, count, address, now - HOUR)
+                plans = generate(self.job.seed * 1000 + number, count, person.address, now - HOUR)
+                return map(filed, plans) if person.provider == "microsoft" else plans
 
 
 def run(job: Job, folder: Path, tell: Tell) -> Outcome:

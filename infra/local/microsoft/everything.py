@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Any
 
 _HINDRANCES = {
-    "replays": 0.3, "duplicates": 0.2, "empty_pages": 0.2, "halves": 0.2, "lost_returns": 0.5, "token_eviction": 0.02,
+    "replays": 0.3, "duplicates": 0.2, "empty_pages": 0.2, "halves": 0.2, "lost_returns": 0.9, "token_eviction": 0.02,
     "recoverable": 0.7, "late": 0.1, "late_seconds": 2.0, "latency": 0.005,
 }  # fmt: skip
 _NOTIFICATIONS = {

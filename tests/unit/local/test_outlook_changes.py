@@ -39,10 +39,21 @@ def test_mail_is_moved_read_flagged_categorised_and_deleted_and_folders_come_and
 ) -> None:
     traffic = _done(outlook, seed=2, count=400)
     assert set(traffic.summary()) == {
-        "mail", "move", "read", "category", "flag", "trash", "delete",
+        "mail", "move", "move back", "read", "category", "flag", "trash", "delete",
         "new folder", "rename folder", "move folder", "delete folder",
     }  # fmt: skip
     assert len(traffic.made) == 400
+
+
+def test_a_mail_that_is_moved_back_at_once_is_where_it_was(outlook: MicrosoftSimulator) -> None:
+    traffic, there = OutlookTraffic(outlook, ADDRESS, 2, 400), {}
+    for _ in range(400):
+        before = {mail["id"]: mail["folder"] for mail in outlook.truth(ADDRESS)["mails"]}
+        change = traffic.change()
+        if change.kind == "move back":
+            there[change.id] = before == {mail["id"]: mail["folder"] for mail in outlook.truth(ADDRESS)["mails"]}
+    assert there
+    assert all(there.values())
 
 
 def test_how_many_mails_there_are_is_known_at_any_time(outlook: MicrosoftSimulator) -> None:
