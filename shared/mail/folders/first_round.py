@@ -36,6 +36,8 @@ def unread(ctx: Context, state: MailboxState) -> list[Doc]:
         after = str(docs[-1].data["order"])
         waits += [doc.data["retry_at"] - now for doc in docs if doc.data["retry_at"] > now and not places.is_stuck(doc)]
         ready = [doc for doc in docs if doc.data["retry_at"] <= now]
+        if len(ready) == FOLDERS_AT_ONCE:
+            return ready
         docs = ctx.store.query(queries.folders_in(state.id, places.FIRST, FOLDERS_AT_ONCE - len(ready), after))
         if ready:
             return [*ready, *docs]

@@ -35,6 +35,9 @@ ANEW_AFTER = 4
 PAGES_WITHOUT_CHANGE = 100
 """So many pages of a round in a row that lead on and tell of nothing, and they are taken for a circle: a few are normal."""
 
+PAGES_OF_A_ROUND, MESSAGES_OF_A_PAGE = 5_000, 5
+"""A round of more pages than the first, and one more for so many messages as the folder held, is taken for a circle, too."""
+
 Change: TypeAlias = Create | Update
 """What becomes of a folder's document."""
 
@@ -52,7 +55,7 @@ class Place:
     ``sweep`` is the resync that has to ask for what is stored of the folder and was not listed, 0 where there is none.
     ``total`` is how many messages it held when it was first seen. ``round`` counts its first rounds. ``failures`` counts how
     often in a row it could not be read while others could; before ``retry_at`` it is passed over. ``idle`` counts the pages
-    in a row that led on and told of nothing.
+    in a row that led on and told of nothing, ``pages`` those of the round that led on.
     """
 
     id: str
@@ -67,6 +70,7 @@ class Place:
     failures: int = 0
     retry_at: float = 0.0
     idle: int = 0
+    pages: int = 0
 
     @property
     def label(self) -> str:
@@ -92,6 +96,9 @@ def ask(account: Account, place: Place) -> Page:
         raise ProviderRefused("The provider names the same page of a folder again.")
     if page.more and not page.changes and place.link is not None and place.idle >= PAGES_WITHOUT_CHANGE:
         raise ProviderRefused("The pages of a folder lead on and on, and tell of nothing.")
+    most = PAGES_OF_A_ROUND + place.total // MESSAGES_OF_A_PAGE
+    if page.more and place.link is not None and place.pages >= most:
+        raise ProviderRefused("The pages of a folder lead on and on.")
     return page
 
 
@@ -101,7 +108,10 @@ def advanced(doc: Doc, page: Page, sweep: int = 0) -> tuple[Change, ...]:
     ``sweep``: the resync that has to sweep it, where that is only known now.
     """
     phase = doc.data["phase"] if page.more else FOLLOWING
-    idle = 0 if page.changes or not page.more else 1 if doc.data["link"] is None else read_place(doc).idle + 1
+    before = read_place(doc)
+    goes_on = before.link is not None
+    idle = 0 if page.changes or not page.more else before.idle + 1 if goes_on else 1
+    pages = 0 if not page.more else before.pages + 1 if goes_on else 1
     failures = int(doc.data["failures"])
     if phase != FIRST or failures < ANEW_AFTER:
         failures = 0
@@ -110,7 +120,8 @@ def advanced(doc: Doc, page: Page, sweep: int = 0) -> tuple[Change, ...]:
     # What goes while a first round is under way, the link at its end will tell of; so only its first page counts as a walk.
     walk = {} if doc.data["phase"] == FIRST and doc.data["link"] is not None else WALKED
     marked = sweep or doc.data["sweep"]
-    return changed(doc, link=page.cursor, phase=phase, failures=failures, retry_at=0.0, idle=idle, sweep=marked, **walk)
+    counts = {"failures": failures, "idle": idle, "pages": pages}
+    return changed(doc, link=page.cursor, phase=phase, retry_at=0.0, sweep=marked, **counts, **walk)
 
 
 def swept(doc: Doc) -> tuple[Change, ...]:

@@ -5,8 +5,8 @@
     poll, lifecycle, reconnect -> begin: one write says that a walk is under way, so that no two use a folder's cursor at once
         step 1      the folders themselves: new ones are followed, of those that are gone all is asked for
         steps 2..   up to 20 folders, one after another; their changes and their cursors in one commit
-        at the end  what was read by its id and no folder has named is read again; caught up; another walk at once where
-                    somebody asked for one meanwhile
+        at the end  what was read by its id and no folder has named is read again (``unnamed``); caught up; another walk at
+                    once where somebody asked for one meanwhile
     doorbell that names messages -> these are read, no folder is walked (``hints``)
 
 What a walk costs: a request for the folders and one for each; a write to begin, one a step, and one a folder, for a cursor
@@ -16,14 +16,15 @@ has to be kept even where it brought nothing (docs/graph.md, 6).
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
-from shared import queries
+from shared import queries, refs
 from shared.errors import CursorExpired, ProviderRefused, ProviderUnavailable
 from shared.mail.apply import apply, finish
 from shared.mail.context import Account, Context, Loaded, amend_mailbox
 from shared.mail.fold import Work
-from shared.mail.folders import hints, places, resync
+from shared.mail.folders import hints, places, resync, unnamed
 from shared.mail.folders.reading import (
     FOLDERS_AT_ONCE,
     HURRY_EVERY,
@@ -38,16 +39,13 @@ from shared.mail.live import PUSHED_WITHIN, left_over
 from shared.mail.state import STUCK_AFTER, MailboxState, Walk, followed, healthy
 from shared.mail.tasks import StepTask, continue_chain, enqueue_once, page_of, poll
 from shared.observability import logs
-from shared.providers.base import Folders, Left, Upsert
+from shared.providers.base import Folders, Upsert
 
 LEARNED_AT_ONCE = 1_000
 """Folders that one commit makes known, at most."""
 
 WELL_KNOWN = frozenset({"INBOX", "SENT", "DRAFT", "SPAM", "TRASH"})
 """What each mailbox has a folder for, in the end; once all are known by their ids no new folder can be one of them."""
-
-UNNAMED_AT_ONCE = 25
-"""Messages that no folder has named which a walk asks for at its end, at most."""
 
 DOUBTED_EVERY = 3_600.0
 """Seconds within which a channel that told nothing of a mail is looked after once."""
@@ -89,10 +87,11 @@ def _folders(ctx: Context, loaded: Loaded, task: StepTask) -> bool:
     at = ctx.clock.now()
     folders, whole = _hierarchy(account, cursor, task)
     learned = places.learned(ctx, state, folders, whole, places.sweeping(state))
-    known = state.folders
+    known = _there(state, learned)
     asked_lately = not cursor and not state.resyncs  # by connecting
-    if any(map(places.is_new, learned)) and not (asked_lately or set(known.values()) >= WELL_KNOWN):
-        known = _well_known(account, state, task)
+    is_one_missing = not set(known.values()) >= WELL_KNOWN
+    if known != state.folders or (any(map(places.is_new, learned)) and is_one_missing and not asked_lately):
+        known = _well_known(account, replace(state, folders=known), task)
         learned = places.learned(ctx, replace(state, folders=known), folders, whole, places.sweeping(state))
     total = sum(folder.total for folder in folders.changed)
     part = learned[:LEARNED_AT_ONCE]
@@ -101,7 +100,7 @@ def _folders(ctx: Context, loaded: Loaded, task: StepTask) -> bool:
     def advance(current: MailboxState) -> MailboxState:
         if not cursor:
             current = replace(current, backfill=replace(current.backfill, total=total))
-        if known is not state.folders:
+        if known != state.folders:
             current = replace(current, folders=known)
         after = current
         if part == learned:  # else the next step reads them once more, and knows these
@@ -150,6 +149,12 @@ def _well_known(account: Account, state: MailboxState, task: StepTask) -> dict[s
         return state.folders
 
 
+def _there(state: MailboxState, learned: Sequence[places.Change]) -> dict[str, str]:
+    """The well-known folders without those that have gone: another folder has the name now, or will have (docs/graph.md, 2)."""
+    gone = {write.ref for write in learned if write.data.get("phase") == places.GONE}
+    return {id_: name for id_, name in state.folders.items() if refs.cursor(state.id, id_) not in gone}
+
+
 def _changes(ctx: Context, loaded: Loaded, walk: Walk, task: StepTask) -> bool:
     state = loaded.state
     account = Account(ctx, state)
@@ -157,14 +162,18 @@ def _changes(ctx: Context, loaded: Loaded, walk: Walk, task: StepTask) -> bool:
     taken = read(ctx, account, state, docs, walk.after or "", task, hurried=walk.stay >= HURRY_EVERY)
     if taken.ended and taken.trouble is None:
         revisit(ctx, account, state, taken, sooner(walk.retry_at, taken.retry_at) is None)
+    again = unnamed.Again()
+    if taken.ended and taken.trouble is None:
+        again = unnamed.read(ctx, account, state, walk, {change.id for change in taken.changes})
+        taken.trouble = again.trouble
     at = ctx.clock.now()
-    unnamed = _unnamed(state, walk, taken) if taken.ended and taken.trouble is None else ()
     work = Work(
         "live",
         at,
-        (*taken.changes, *unnamed),
-        lambda current: said(_advanced(current, state, taken, at), taken),
+        (*taken.changes, *again.changes),
+        lambda current: said(_advanced(again.turned(current), state, taken, at), taken),
         unordered=True,
+        read=again.read,
         places=tuple(taken.places),
         walked=frozenset(taken.walked),
         begins=tuple(taken.begins),
@@ -225,16 +234,6 @@ def _advanced(state: MailboxState, before: MailboxState, taken: Read, at: float)
     if walk.again:
         return _begun(state, at)
     return replace(_turned(replace(state, walk=None), at), more=False, due_live=None)
-
-
-def _unnamed(state: MailboxState, walk: Walk, taken: Read) -> tuple[Left, ...]:
-    """Messages that are to be read once more: stored before the walk began, and named by no folder since.
-
-    A message that came after a folder's link and left again before it was followed is told of by nobody (docs/graph.md, 5).
-    """
-    named = {change.id for change in taken.changes}
-    waiting = sorted((rev, id_) for id_, rev in state.unwalked.items() if rev <= walk.since and id_ not in named)
-    return tuple(Left(id_, "") for _, id_ in waiting[:UNNAMED_AT_ONCE])
 
 
 def _arrived(state: MailboxState, before: MailboxState, taken: Read, at: float) -> MailboxState:

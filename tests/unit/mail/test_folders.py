@@ -13,7 +13,7 @@ from shared import queries, refs
 from shared.errors import FolderAbsent, ProviderRefused, ProviderUnavailable
 from shared.mail import fold, live
 from shared.mail.context import amend_mailbox
-from shared.mail.folders import places, resync, rounds
+from shared.mail.folders import places, resync, rounds, unnamed
 from shared.mail.folders.places import FOLLOWING, read_place
 from shared.mail.tasks import StepTask, poll, ring
 from shared.providers.base import Page, Upsert
@@ -460,7 +460,7 @@ def test_the_traces_of_folders_end_exact(outlook: Outlook, name: str) -> None:
 def test_without_its_protection_a_trace_fails(outlook: Outlook, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     trace, owner, attribute, without = PROTECTIONS[name]
     monkeypatch.setattr(owner, attribute, without)
-    monkeypatch.setattr(rounds, "UNNAMED_AT_ONCE", 0)  # what a walk reads again at its end hides what went wrong before
+    monkeypatch.setattr(unnamed, "AT_ONCE", 0)  # what a walk reads again at its end hides what went wrong before
     with pytest.raises(AssertionError):
         trace(outlook)
 

@@ -13,11 +13,12 @@ from shared.mail import sync
 from shared.mail.context import load
 from shared.mail.folders import places
 from shared.mail.folders.places import ANEW_AFTER, FIRST, FOLLOWING, read_place
+from shared.mail.folders.reading import FOLDERS_AT_ONCE
 from shared.mail.schedule import Schedule
 from shared.mail.tasks import StepTask
-from shared.providers.base import Access, Folders, Page, Profile
+from shared.providers.base import Access, Folders, Page, Profile, Upsert
 from tests import machine
-from tests.folders import MemoryFolders
+from tests.folders import WELL_KNOWN, MemoryFolders
 from tests.machine import MAILBOX
 from tests.unit.mail.test_folders import Outlook
 
@@ -281,6 +282,55 @@ def test_pages_that_lead_in_a_circle_end_in_a_folder_that_waits(
     outlook.verify()
 
 
+@pytest.mark.parametrize("connected", [False, True])
+def test_pages_that_lead_in_a_circle_and_repeat_what_they_tell_end_in_a_folder_that_waits(
+    outlook: Outlook, monkeypatch: pytest.MonkeyPatch, connected: bool
+) -> None:
+    plain = MemoryFolders._answer
+    if connected:
+        outlook.followed(mails=1)
+
+    def circle(self: MemoryFolders, cursor: str, folder: str) -> Page:
+        if folder != "f-odd":
+            return plain(self, cursor, folder)
+        return Page((Upsert(self.messages["o1"]),), "one" if cursor == "two" else "two", True)
+
+    monkeypatch.setattr(MemoryFolders, "_answer", circle)
+    monkeypatch.setattr(places, "PAGES_OF_A_ROUND", 30)
+    outlook.provider.deliver("other", folder="f-work")
+    outlook.provider.asked.clear()
+    outlook.poll() if connected else outlook.followed(mails=1)
+    assert outlook.told("other") == ["email.received"]
+    assert 30 <= outlook.provider.asked["f-odd"] <= 32
+    assert "lead on and on" in str(outlook.state.last_error)
+    outlook.run(DAY, ticks=True)
+    assert outlook.state.status == "live"
+    assert outlook.provider.asked["f-odd"] < 10 * (32 + 5)
+    monkeypatch.setattr(MemoryFolders, "_answer", plain)
+    outlook.run(2 * 3_600, ticks=True)
+    assert outlook.state.troubles == {}
+    outlook.verify()
+
+
+def test_a_folder_may_have_more_pages_the_more_it_held(outlook: Outlook, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(places, "PAGES_OF_A_ROUND", 2)
+    monkeypatch.setattr(places, "MESSAGES_OF_A_PAGE", 1)
+    outlook.provider.folder_page = 1
+    outlook.followed(mails=6)
+    assert outlook.state.last_error is None
+    outlook.verify()
+
+
+def test_beside_an_inbox_that_cannot_be_read_a_step_takes_as_many_folders_as_it_may(outlook: Outlook) -> None:
+    outlook.provider.trouble["f-inbox"] = TROUBLES[0]
+    ids = [f"m{number:02}" for number in range(2 * FOLDERS_AT_ONCE + 5)]
+    for id_ in ids:
+        outlook.provider.create_folder(f"f-{id_}")
+        outlook.provider.deliver(id_, at=outlook.clock.now() - DAY, folder=f"f-{id_}")
+    outlook.followed(mails=1)
+    assert [id_ for id_ in ids if not outlook.told(id_)] == []
+
+
 def test_pages_without_a_change_are_counted_from_the_last_one_that_had_one(
     outlook: Outlook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -315,6 +365,29 @@ def test_a_folder_that_appears_is_known_by_its_well_known_name(outlook: Outlook)
     assert outlook.told("spam") == []
     assert "SPAM" in outlook.documents()["spam"]["labels"]
     outlook.verify()
+
+
+@pytest.mark.parametrize("new_first", [False, True])
+def test_a_folder_that_takes_the_place_of_a_well_known_one_has_its_name(
+    outlook: Outlook, monkeypatch: pytest.MonkeyPatch, new_first: bool
+) -> None:
+    outlook.followed(mails=2)
+    for new in (new_first, not new_first):
+        if new:
+            outlook.provider.create_folder("f-junk2")
+            monkeypatch.setitem(WELL_KNOWN, "f-junk2", "SPAM")
+        else:
+            outlook.provider.delete_folder("f-junk")
+            monkeypatch.delitem(WELL_KNOWN, "f-junk")
+        outlook.poll()
+    assert outlook.state.folders.get("f-junk2") == "SPAM"
+    assert "f-junk" not in outlook.state.folders
+    calls = outlook.provider.calls["profile"]
+    outlook.provider.deliver("spam", folder="f-junk2")
+    outlook.provider.create_folder("f-newest")
+    outlook.poll()
+    assert outlook.told("spam") == []
+    assert outlook.provider.calls["profile"] == calls, "all are known again"
 
 
 def test_the_well_known_names_are_read_again_only_where_a_folder_is_new_and_one_of_them_may_be_meant(
