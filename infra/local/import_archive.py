@@ -1,7 +1,8 @@
 """``python -m infra.local.import_archive FILE --data FOLDER``: an export as the beginning of a data folder of your own.
 
 ``make import-archive FILE=... DATA=...`` does the same. The folder may be new, or one that does not know the archive's person;
-a server that runs on it meanwhile does no harm: should it see the person before the end, the import is refused.
+a server may run on it meanwhile. An import that was killed is repeated with the same archive. Should the server see the person
+before the end, the import ends there: they keep what was written of their own stream and trail, and of mailboxes nothing.
 """
 
 from __future__ import annotations

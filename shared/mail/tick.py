@@ -116,7 +116,8 @@ def care(ctx: Context, doc: Doc, now: float) -> None:
     state = read_state(doc)
     if _passed(state.due_chain, now) or _passed(state.due_live, now) or _audit_passed(state, now):
         rescued = amend_mailbox(ctx, state.id, lambda current: _rescued(current, now))
-        if rescued is not None:
+        # Else whoever is at it has moved the deadline meanwhile.
+        if rescued is not None and rescued.rescue > state.rescue:
             kinds = _dead_chains(rescued, state, now)
             _LOG.warning(
                 "chain_rescued",

@@ -15,7 +15,7 @@ from shared import queries, refs, sets
 from shared.adapters.embedded.clock import VirtualClock
 from shared.adapters.embedded.pump import deliver
 from shared.adapters.embedded.tasks import EmbeddedTasks
-from shared.events.envelope import Event, fact_id, segments
+from shared.events.envelope import Event, fact_id, iso, segments
 from shared.mail.state import MailboxState, document
 from shared.ports import Blobs, Create, Data, Doc, Enqueued, Put, Query, Store, Tasks, Write
 from shared.privacy.archive import Reading
@@ -159,7 +159,8 @@ class ExportWorld:
         events = [
             Event(
                 fact_id(state.id, data["id"], type_, str(state.rev)), type_, state.id, state.head + 1 + n, now,
-                {"provider_message_id": data["id"], "subject": data["subject"], "labels": data["labels"]}, "GOOGLE", "live",
+                {"provider_message_id": data["id"], "subject": data["subject"], "labels": data["labels"],
+                 "sender": "bob@example.org", "msg_date": iso(now)}, "GOOGLE", "live",
             )
             for n, data in enumerate(documents)
         ]  # fmt: skip

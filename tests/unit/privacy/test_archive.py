@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -13,18 +13,16 @@ import pytest
 
 from infra.local.import_archive import main
 from shared import queries, refs, sets
-from shared.errors import AccountDeleted, InvalidRequest, Retry
-from shared.identity.tokens import Principal
+from shared.errors import AccountDeleted, InvalidRequest
 from shared.mail.imported import imported
-from shared.ports import Create, Data, Delete, Put, Store, Write
+from shared.ports import Create, Data, Put, Store, Write
 from shared.privacy import archive
-from shared.privacy.deletion import Deletion
 from shared.privacy.restore import restore
 from shared.privacy.retention import DAY, Retention
 from shared.privacy.tombstones import TombstoneKey, Tombstones
 from shared.settings import Settings
 from tests.unit.fakes import FakeClock, FakeSecrets
-from tests.unit.privacy.export_world import MAILBOX, UID, ExportWorld, stored
+from tests.unit.privacy.export_world import UID, ExportWorld, stored
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +34,16 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     export_id = world.begin()
     world.run()
     return gzip.decompress(world.archive(export_id))
+
+
+class UnwrittenStore:
+    """One to which nothing may be written."""
+
+    def __init__(self, inner: Store) -> None:
+        self.get, self.query = inner.get, inner.query
+
+    def commit(self, writes: Sequence[Write]) -> list[str | None]:
+        raise AssertionError("something was written")
 
 
 def tombstones(store: Store) -> Tombstones:
@@ -66,11 +74,9 @@ def refused(tmp_path: Path, content: bytes) -> str:
     """Why an archive is not taken; nothing of it may be there."""
     file, data = tmp_path / "archive", tmp_path / "data"
     file.write_bytes(content)
-    store = sets.embedded(Settings(data_dir=str(data)), synchronous="OFF").store
+    store = UnwrittenStore(sets.embedded(Settings(data_dir=str(data)), synchronous="OFF").store)
     with pytest.raises(InvalidRequest) as refusal:
-        restore(store, file, imported, tombstones(store))
-    assert store.get([refs.user(UID), refs.stream(MAILBOX)]) == {}
-    assert stored(store) == ({}, [], {})
+        restore(store, file, imported, tombstones(store), FakeClock())
     return refusal.value.message
 
 
@@ -137,6 +143,7 @@ def test_what_is_no_archive_is_refused(tmp_path: Path, content: bytes) -> None:
         ("message", {"data": {}}),
         ("message", {"data": None}),
         ("mailbox", {"data": {"head": 1}}),
+        ("audit", {"data": None}),
     ],
 )
 def test_what_would_be_written_elsewhere_or_in_another_form_is_refused(
@@ -144,10 +151,30 @@ def test_what_would_be_written_elsewhere_or_in_another_form_is_refused(
 ) -> None:
     file, data = tmp_path / "archive", tmp_path / "data"
     file.write_bytes(resealed(whole, kind, lambda line: line.update(change)))
-    store = sets.embedded(Settings(data_dir=str(data)), synchronous="OFF").store
+    store = UnwrittenStore(sets.embedded(Settings(data_dir=str(data)), synchronous="OFF").store)
     with pytest.raises(InvalidRequest, match="damaged"):
-        restore(store, file, imported, tombstones(store))
-    assert store.get([refs.user(UID), refs.user("eve"), refs.stream("eve:primary:GOOGLE")]) == {}
+        restore(store, file, imported, tombstones(store), FakeClock())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"head": 19},
+        {"head": "20"},
+        {"slot": "m2"},
+    ],
+    ids=["its stream goes on beyond its head", "its head is no number", "it has another's name"],
+)
+def test_a_mailbox_that_could_not_go_on_is_refused(tmp_path: Path, whole: bytes, change: Data) -> None:
+    assert "damaged" in refused(tmp_path, resealed(whole, "mailbox", lambda line: line["data"].update(change)))
+
+
+def test_what_lies_below_a_mailbox_that_is_not_there_is_refused(tmp_path: Path, whole: bytes) -> None:
+    def elsewhere(line: Data) -> None:
+        line.update(id="ann:m2:GOOGLE")
+        line["data"].update(slot="m2")
+
+    assert "damaged" in refused(tmp_path, resealed(whole, "mailbox", elsewhere))
 
 
 def test_a_person_who_is_known_is_left_alone(tmp_path: Path, whole: bytes, capsys: pytest.CaptureFixture[str]) -> None:
@@ -157,27 +184,6 @@ def test_a_person_who_is_known_is_left_alone(tmp_path: Path, whole: bytes, capsy
     assert main([str(tmp_path / "archive"), "--data", str(tmp_path / "data")]) == 1
     assert "already known" in capsys.readouterr().err
     assert stored(store) == ({}, [], {})
-
-
-def test_an_import_that_died_can_be_repeated(tmp_path: Path, whole: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shared.privacy.restore.COMMIT_WRITES", 5)
-    (tmp_path / "archive").write_bytes(whole)
-    store = sets.embedded(Settings(data_dir=str(tmp_path / "data")), synchronous="OFF").store
-    commits = 0
-    commit = store.commit
-
-    def failing(writes: list[object]) -> list[str | None]:
-        nonlocal commits
-        commits += 1
-        if commits == 3:
-            raise Retry
-        return commit(writes)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(store, "commit", failing)
-    with pytest.raises(Retry):
-        restore(store, tmp_path / "archive", imported, tombstones(store))
-    assert restore(store, tmp_path / "archive", imported, tombstones(store)).counts["message"] == 20
-    assert len(stored(store)[0]) == 20
 
 
 def test_a_file_that_is_not_there_is_said_in_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -192,48 +198,15 @@ def test_a_person_who_was_deleted_here_does_not_come_back_by_an_archive(tmp_path
     gone = tombstones(store)
     store.commit([Put(gone.place(UID), {"deleted_at": 1.0})])
     with pytest.raises(AccountDeleted):
-        restore(store, file, imported, gone)
+        restore(store, file, imported, gone, FakeClock())
     assert store.get([refs.user(UID)]) == {}
-
-
-@pytest.mark.parametrize("before", range(1, 8))
-def test_an_import_does_not_undo_a_deletion_that_is_asked_for_while_it_runs(
-    tmp_path: Path, whole: bytes, monkeypatch: pytest.MonkeyPatch, before: int
-) -> None:
-    monkeypatch.setattr("shared.privacy.restore.COMMIT_WRITES", 4)
-    file = tmp_path / "archive"
-    file.write_bytes(whole)
-    ports = sets.embedded(Settings(data_dir=str(tmp_path / "data")), synchronous="OFF")
-    store, gone = ports.store, tombstones(ports.store)
-    deletion = Deletion(store, ports.tasks, FakeClock(), gone)
-    commit, commits, behind = store.commit, 0, list[Write]()
-
-    def leaving(writes: list[Write]) -> list[str | None]:
-        nonlocal commits
-        commits += 1
-        if commits == before:
-            with monkeypatch.context() as patch:
-                patch.setattr(store, "commit", commit)
-                deletion.begin(Principal(UID))
-        versions = commit(writes)
-        if commits > before:
-            behind.extend(writes)
-        return versions
-
-    monkeypatch.setattr(store, "commit", leaving)
-    with pytest.raises(AccountDeleted):
-        restore(store, file, imported, gone)
-    assert commits >= before
-    assert not [write for write in behind if not isinstance(write, Delete)], "but what was being committed"
-    assert store.get([refs.user(UID)])[refs.user(UID)].data["erasing"]
-    assert stored(store) == ({}, [], {}), "to which no mailbox might lead the deletion"
 
 
 def test_an_entry_of_a_trail_that_came_in_an_archive_expires_like_any_other(tmp_path: Path, whole: bytes) -> None:
     file = tmp_path / "archive"
     file.write_bytes(whole)
     store = sets.embedded(Settings(data_dir=str(tmp_path / "data")), synchronous="OFF").store
-    assert restore(store, file, imported, tombstones(store)).counts["audit"] == 1
+    assert restore(store, file, imported, tombstones(store), FakeClock()).counts["audit"] == 1
     retention = Retention(trail=DAY)
     now = lines_of(whole)[0]["begun_at"]
     later = datetime.fromisoformat(now).timestamp() + 2 * DAY
@@ -245,7 +218,7 @@ def test_an_archive_gives_nobody_a_role(tmp_path: Path, whole: bytes) -> None:
     file = tmp_path / "archive"
     file.write_bytes(resealed(whole, "profile", lambda line: line["data"].update(role="admin", erasing=1.0)))
     store = sets.embedded(Settings(data_dir=str(tmp_path / "data")), synchronous="OFF").store
-    restore(store, file, imported, tombstones(store))
+    restore(store, file, imported, tombstones(store), FakeClock())
     profile = store.get([refs.user(UID)])[refs.user(UID)].data
     assert profile["email"] is not None
     assert not {"role", "erasing"} & profile.keys()
