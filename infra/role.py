@@ -2,7 +2,7 @@
 
 By their user id alone, which ``GET /me`` tells its person. An address would not do: whoever signs up first with an address
 has it, and nobody proves one here. So what is known of the person is printed before anything is given. Whom other issuers
-sign in has the role that their token says, where that issuer may give one (docs/decisions/issuers.md).
+sign in has the role that their token says, where that issuer may give one (docs/decisions/issuers.md), and is refused here.
 """
 
 from __future__ import annotations

@@ -76,6 +76,11 @@ def polled_streams(group: str) -> Query:
     return Query("streams", equal=(("poll", group),))
 
 
+def unnamed_mailboxes(provider: str) -> Query:
+    """One of the mailboxes whose account is not known yet, and which may be of any at this provider."""
+    return Query("mailboxes", equal=(("unnamed", provider),), limit=1)
+
+
 def messages_of(mailbox: str, limit: int = 500, after: str | None = None) -> Query:
     """The message documents of a mailbox, tombstones and placeholders included; ``after`` is a document's key."""
     return _from("messages", refs.stream(mailbox), limit, after)
@@ -236,6 +241,7 @@ SHAPES: frozenset[Shape] = frozenset(
         due_mailboxes(0, 0.0),
         due_streams(0, 0.0),
         polled_mailboxes("slot-0"),
+        unnamed_mailboxes("GOOGLE"),
         messages_of("u:app"),
         messages_received("u:app", 1, 0.0, None),
         messages_in("u:app", "folder:f", 1),

@@ -179,6 +179,7 @@ class Brainstem:
     @cached_property
     def privacy(self) -> Handler:
         """One step of a deletion or an export."""
+        from shared.mail.accounts import Accounts
         from shared.privacy.erasure import Erasure
         from shared.privacy.tasks import parse, parse_export
         from shared.privacy.writing import Writing
@@ -189,7 +190,7 @@ class Brainstem:
             self.ports.tasks,
             clock,
             self._tombstones,
-            self.accounts,
+            Accounts(self._context(self._mail_providers())),
             self._grants,
             AppStream(store, self.ports.bus, clock),
             revoke={"google": lambda token: self._google_endpoints().revoke(token)},
@@ -284,7 +285,7 @@ class Brainstem:
         from shared.mail.imported import imported
         from shared.privacy.restore import restore
 
-        return restore(self.store, archive, imported, self._tombstones)
+        return restore(self.store, archive, imported, self._tombstones, self.clock)
 
     def _links(self, provider: str) -> Links:
         """Where consents at a provider begin. Raises ``ConfigurationError``."""

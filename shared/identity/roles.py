@@ -15,7 +15,7 @@ from shared import refs
 from shared.errors import Forbidden, InvalidRequest, NotFound
 from shared.identity.tokens import Principal
 from shared.identity.trail import Trail
-from shared.identity.uids import is_uid
+from shared.identity.uids import is_uid, own_uid
 from shared.identity.users import refuse_erasing
 from shared.ports import Update
 
@@ -66,7 +66,8 @@ def require_permission(principal: Principal, resource: str, action: str, owner_u
 def give(trail: Trail, uid: str, role: str) -> bool:
     """Give somebody who signs in with us a role, which their next access token has; False where they have it.
 
-    Raises ``InvalidRequest`` for what is no role, ``NotFound``, ``AccountDeleted``, ``StoreError``.
+    Raises ``InvalidRequest`` for what is no role and for whoever signs in elsewhere, whose profile's role nobody asks for,
+    ``NotFound``, ``AccountDeleted``, ``StoreError``.
     """
     if role not in ROLES:
         raise InvalidRequest(f"There is no role {role!r}, only {', '.join(sorted(ROLES))}.", field="role")
@@ -75,6 +76,8 @@ def give(trail: Trail, uid: str, role: str) -> bool:
     if doc is None:
         raise NotFound("There is no such user.")
     refuse_erasing(doc.data)
+    if own_uid(uid) is None:
+        raise InvalidRequest("Their issuer says what role they have.")
     before = doc.data.get("role", OWNER)
     if before == role:
         return False

@@ -12,12 +12,13 @@ from shared import queries, refs
 from shared.errors import Busy, Conflict, ConsentRequired, NotFound, Unknown
 from shared.events import types
 from shared.identity.users import refuse_erasing
-from shared.mail import overview
+from shared.mail import overview, whose
 from shared.mail.apply import anew, apply, finish
 from shared.mail.context import Context, Loaded, load
 from shared.mail.fold import Notice, Work
 from shared.mail.state import CONNECT_DEADLINE, MailboxState, document, read_state
 from shared.mail.tasks import enqueue_once
+from shared.mail.whose import grants_of
 from shared.ports import Create, Delete, Update, Write
 from shared.providers.base import PROVIDERS
 
@@ -62,13 +63,13 @@ class Accounts:
         name = PROVIDERS[provider]
         for _ in range(ATTEMPTS):
             mailboxes = self._mailboxes(uid, name)
-            using = [loaded for loaded in mailboxes if grant_id in _grants_of(loaded.state)]
+            using = [loaded for loaded in mailboxes if grant_id in grants_of(loaded.state)]
             same = [loaded for loaded in mailboxes if address is not None and _brought(loaded.state, address.lower())]
             idle = [loaded for loaded in mailboxes if loaded.state.address is None and not self._usable(loaded.state)]
             found = [*using, *same, *idle]
             loaded = found[0] if found else self._create(uid, name, grant_id)
             try:
-                if self._start(loaded, grant_id, partial(_taken, _grants_of(loaded.state))):
+                if self._start(loaded, grant_id, partial(_taken, grants_of(loaded.state))):
                     return
             except NotFound:
                 continue  # erased meanwhile, so it is not the one
@@ -81,7 +82,7 @@ class Accounts:
             mailboxes = [loaded for loaded in mailboxes if loaded.state.address == address.lower()]
         elif len(mailboxes) > 1:
             mailboxes = []
-        return tuple(grant_id for loaded in mailboxes for grant_id in _grants_of(loaded.state))
+        return tuple(grant_id for loaded in mailboxes for grant_id in grants_of(loaded.state))
 
     def disconnect(self, uid: str, provider: str) -> None:
         """Stop following the mailboxes of a provider; grants, messages and streams stay. Raises ``NotFound``."""
@@ -113,23 +114,16 @@ class Accounts:
         return bool(docs)
 
     def accounts(self, uid: str) -> dict[str, list[str]]:
-        """The grants that a user's mailboxes need, those being erased too; of each the routes of the accounts it is for."""
-        found: dict[str, list[str]] = {}
-        for state in (read_state(doc) for doc in self.ctx.store.query(queries.mailboxes_of(uid))):
-            routes = [] if state.address is None else [refs.route(state.provider, state.address)]
-            for grant_id in _grants_of(state):
-                found[grant_id] = list(dict.fromkeys([*found.get(grant_id, ()), *routes]))
-        return found
+        """The grants that a user's mailboxes need, and whose accounts they are for; see ``whose``."""
+        return whose.accounts(self.ctx, uid)
 
-    def is_followed(self, uid: str, routes: Sequence[str]) -> bool:
-        """Whether somebody else's mailbox, which is not being erased, follows one of these accounts.
+    def account(self, uid: str, provider: str, grant_id: str) -> str:
+        """The route of the account that a grant is for. Raises ``ReauthRequired``, provider errors, ``StoreError``."""
+        return whose.account(self.ctx, uid, provider, grant_id)
 
-        To revoke a grant of it ends theirs. Of two who leave at once, one is the second to be fenced, and finds nobody.
-        """
-        found = self.ctx.store.get(list(routes)) if routes else {}
-        names = [name for doc in found.values() for name in doc.data["mailboxes"] if refs.owner(name) != uid]
-        others = self.ctx.store.get([refs.stream(name) for name in names]) if names else {}
-        return any(not doc.data.get("erasing") for doc in others.values())
+    def is_followed(self, uid: str, provider: str, routes: Sequence[str]) -> bool | None:
+        """Whether a mailbox of somebody else follows one of these accounts; None while nobody knows. Raises ``Retry``."""
+        return whose.is_followed(self.ctx, uid, provider, routes)
 
     def status(self, uid: str) -> dict[str, Any]:
         """How the user's mailboxes are."""
@@ -144,7 +138,7 @@ class Accounts:
         return overview.gaps(self.ctx, uid, mailbox, after, limit)
 
     def _usable(self, state: MailboxState) -> bool:
-        return any(self.ctx.grants.usable(state.uid, grant_id) for grant_id in _grants_of(state))
+        return any(self.ctx.grants.usable(state.uid, grant_id) for grant_id in grants_of(state))
 
     def _start(
         self, loaded: Loaded, grant_id: str | None, taken: Callable[[MailboxState], bool] = lambda _: False
@@ -156,7 +150,7 @@ class Accounts:
             done=taken,
             writes=lambda state: _never_used(state, grant_id),
         )
-        if taken(state) and (state.erasing or grant_id != _grants_of(state)[0]):
+        if taken(state) and (state.erasing or grant_id != grants_of(state)[0]):
             return False
         enqueue_once(self.ctx.tasks, state, "connect", "first")
         return True
@@ -242,20 +236,15 @@ def _connecting(state: MailboxState, at: float, grant_id: str | None) -> Mailbox
     )
 
 
-def _grants_of(state: MailboxState) -> tuple[str, ...]:
-    """The grants that a mailbox is connected with, or may be: what is to be tried first in front."""
-    return (state.grant_id,) if state.candidate is None else (state.candidate, state.grant_id)
-
-
 def _brought(state: MailboxState, address: str) -> bool:
     """Whether a mailbox follows this address with tokens that only their slot names: no subject says whose they are."""
-    subjects = (grant_id.partition(":")[2] for grant_id in _grants_of(state))
+    subjects = (grant_id.partition(":")[2] for grant_id in grants_of(state))
     return state.address == address and all(subject.partition("-")[0] == state.slot for subject in subjects)
 
 
 def _taken(grants: tuple[str, ...], state: MailboxState) -> bool:
     """Whether a mailbox that was chosen for a grant, when it had these, is another's now."""
-    return state.erasing or _grants_of(state) != grants
+    return state.erasing or grants_of(state) != grants
 
 
 def _grant(state: MailboxState, grant_id: str | None) -> str:
@@ -273,7 +262,7 @@ def _candidate(state: MailboxState, grant_id: str | None) -> str | None:
 def _never_used(state: MailboxState, grant_id: str | None) -> tuple[Write, ...]:
     """The grants that go because another takes their place before they were of any use."""
     kept = {_grant(state, grant_id), _candidate(state, grant_id)}
-    return tuple(Delete(refs.grant(state.uid, held)) for held in _grants_of(state) if held not in kept)
+    return tuple(Delete(refs.grant(state.uid, held)) for held in grants_of(state) if held not in kept)
 
 
 def _disconnected(state: MailboxState, at: float) -> MailboxState:

@@ -289,6 +289,7 @@ def document(state: MailboxState) -> Data:
     data["due_at"] = min(due) if due else None
     data["shard"] = queries.shard_of(state.id)
     data["poll"] = poll_group(state)
+    data["unnamed"] = _unnamed(state)
     return data
 
 
@@ -308,6 +309,12 @@ def poll_group(state: MailboxState) -> str:
     if not state.active or not state.verified:
         return queries.quiet_group(state.id)
     return f"fast-{queries.shard_of(state.id)}" if state.channel is None else f"slot-{queries.slot_of(state.id)}"
+
+
+def _unnamed(state: MailboxState) -> str | None:
+    """The provider, for as long as it is being asked whose account this is; it has refused to say where it is not."""
+    is_asked = state.status in ("connecting", "rate_limited") and not state.erasing
+    return state.provider if is_asked and state.address is None else None
 
 
 _NAMES = tuple(spec.name for spec in fields(MailboxState))

@@ -3,7 +3,8 @@
 ::
 
     fence --> mailboxes (their own chains: channels stopped, documents erased) --> sessions, logins, tickets, exports
-          --> grants that no mailbox needs any more, revoked at the provider --> once there is neither, the data key
+          --> grants that no mailbox needs any more, revoked at the provider unless that ends somebody else's
+          --> once there is neither, the data key
           --> LONGEST_REQUEST after the fence: all of it once more
           --> `account.deleted`, published --> the app stream, the audit trail --> profile out, tombstone in, in one commit
 
@@ -25,7 +26,16 @@ from typing import Protocol
 
 from shared import queries, refs
 from shared.cas import amend
-from shared.errors import BrainstemError, Busy, Conflict, ProviderRefused, StoreError, Unknown
+from shared.errors import (
+    BrainstemError,
+    Busy,
+    Conflict,
+    ProviderRefused,
+    ProviderUnavailable,
+    ReauthRequired,
+    StoreError,
+    Unknown,
+)
 from shared.events import types
 from shared.events.app import AppStream
 from shared.events.consume import forget_stream
@@ -74,8 +84,29 @@ class Mailboxes(Protocol):
     def accounts(self, uid: str) -> dict[str, list[str]]:
         """The grants that the mailboxes need, those being erased too; of each the routes of the accounts that it is for."""
 
-    def is_followed(self, uid: str, routes: Sequence[str]) -> bool:
-        """Whether a mailbox of somebody else, which is not being erased, follows one of these accounts. Raises ``Retry``."""
+    def account(self, uid: str, provider: str, grant_id: str) -> str:
+        """The route of a grant's account, from its provider. Raises ``ReauthRequired`` for one that has ended, and others."""
+
+    def is_followed(self, uid: str, provider: str, routes: Sequence[str]) -> bool | None:
+        """Whether a mailbox of somebody else, which is not being erased, follows one of these accounts.
+
+        None while one at the provider may that has not learnt its account yet. Raises ``Retry``.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class _Grant:
+    """A grant that may go: whose account it is of, as far as that is known, and whether a mailbox needs it."""
+
+    id: str
+    provider: str
+    routes: tuple[str, ...]
+    is_needed: bool
+    is_patient: bool
+
+    def waits_for(self, error: BrainstemError) -> bool:
+        """Whether what went wrong may pass; with a grant that its provider will not take back a channel may yet be stopped."""
+        return self.is_patient and (self.is_needed or not isinstance(error, ProviderRefused))
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,9 +142,10 @@ class Erasure:
             # Before the first mailbox goes, and with it what tells whose account a grant is for.
             self._go_on(profile, now, {"accounts": self.mailboxes.accounts(task.uid)})
             return
-        again = self._again_at(task.uid, profile.data, now)
+        again, learnt = self._again_at(task.uid, profile.data, now)
         if again is not None:
-            self._go_on(profile, again, {})
+            noted = {"accounts": {**profile.data["accounts"], **learnt}} if learnt else {}
+            self._go_on(profile, again, noted)
         elif "told" not in profile.data:
             self._tell(task.uid)
             self._go_on(profile, now, {"told": now})
@@ -122,8 +154,11 @@ class Erasure:
         else:
             self._bury(profile, now)
 
-    def _again_at(self, uid: str, profile: Data, now: float) -> float | None:
-        """When to look again for what requests may write or have written; None once nothing of it can be left."""
+    def _again_at(self, uid: str, profile: Data, now: float) -> tuple[float | None, dict[str, list[str]]]:
+        """When to look again for what requests may write or have written, and of which grants the accounts were learnt.
+
+        None once nothing of it can be left.
+        """
         mailboxes = self.mailboxes.leave(uid)
         left = [
             self._is_left(queries.kept_below(uid, "sessions", AT_ONCE)),
@@ -131,70 +166,93 @@ class Erasure:
             self._is_left(queries.kept_of(uid, "oauth", AT_ONCE)),
             *(forget(uid) for forget in self.forget),
         ]
-        went, waits = self._give_back(uid, profile, now)
+        went, waits, learnt = self._give_back(uid, profile, now)
         fenced_at: float = profile["erasing"]
         pause = max(SOONEST, (now - fenced_at) / 2)
-        if went or any(left):
-            return now
+        if went or learnt or any(left):
+            return now, learnt
         if waits:
-            return now + min(LONGEST_PAUSE, pause)
+            return now + min(LONGEST_PAUSE, pause), {}
         if mailboxes:
-            return now + min(LATEST, pause)
+            return now + min(LATEST, pause), {}
         self.grants.vault.forget(uid)
-        return None if now >= fenced_at + LONGEST_REQUEST else fenced_at + LONGEST_REQUEST
+        return (None if now >= fenced_at + LONGEST_REQUEST else fenced_at + LONGEST_REQUEST), {}
 
     def _is_left(self, query: Query) -> bool:
-        """Delete a portion; answer whether there was any."""
+        """Delete a portion; answer whether there was any. Raises ``StoreError``."""
         docs = self.store.query(query)
         if docs:
-            self.store.commit([Delete(doc.ref) for doc in docs])
+            # As they were read: a login is found by its address, which may have become somebody else's since.
+            self.store.commit([Delete(doc.ref, doc.version) for doc in docs])
         return bool(docs)
 
-    def _give_back(self, uid: str, profile: Data, now: float) -> tuple[bool, bool]:
-        """Revoke and delete a portion of the grants; answers whether any went, and whether one waits for its provider.
+    def _give_back(self, uid: str, profile: Data, now: float) -> tuple[bool, bool, dict[str, list[str]]]:
+        """Revoke and delete a portion of the grants: whether any went, whether one waits, and whose some turned out to be.
 
-        One that a mailbox needs to stop its channel stays, unless that has been tried for ``STOPPED_WITHIN`` and it can be
-        revoked: then it goes once it is.
+        One whose account nobody knows is not revoked before that has been asked for, in a step of its own.
+        """
+        went, out_of_reach = 0, set[str]()
+        learnt: dict[str, list[str]] = {}
+        for grant in self._due(uid, profile, now):
+            is_followed = self.mailboxes.is_followed(uid, grant.provider, grant.routes) if grant.routes else None
+            if is_followed and grant.is_needed:
+                continue  # it is not revoked, and nothing has to be stopped for it
+            if not is_followed and grant.provider in self.revoke:
+                if grant.is_patient and grant.provider in out_of_reach:
+                    continue
+                try:
+                    if routes := self._end(uid, grant, is_followed):
+                        learnt[grant.id] = routes
+                except StoreError:
+                    raise
+                except BrainstemError as error:
+                    if grant.waits_for(error):
+                        _LOG.warning("revocation_postponed", "A grant could not be revoked now.", error)
+                        out_of_reach.add(grant.provider)
+                        continue
+                    name = grant.provider
+                    _LOG.warning("grant_not_revoked", "A grant was deleted, but not revoked.", error, provider=name)
+            if grant.id not in learnt:
+                self.store.commit([Delete(refs.grant(uid, grant.id))])
+                went += 1
+            if went + len(learnt) == GRANTS_AT_ONCE:
+                break
+        return went > 0, bool(out_of_reach), learnt
+
+    def _due(self, uid: str, profile: Data, now: float) -> list[_Grant]:
+        """The grants that may go now, those of unknown accounts after the others, and those that a mailbox needs last.
+
+        One that is needed to stop a channel is not among them, unless that has been tried for ``STOPPED_WITHIN`` and it can
+        be revoked: then it goes once it is.
         """
         needed = self.mailboxes.accounts(uid)
-        went, out_of_reach = 0, set[str]()
-        grants = list(queries.scan(self.store, queries.grants_of(uid)))
-        for doc in sorted(grants, key=lambda doc: refs.key(doc.ref) in needed):
+        found = []
+        for doc in queries.scan(self.store, queries.grants_of(uid)):
             grant_id, provider = refs.key(doc.ref), doc.data["provider"]
-            is_needed = grant_id in needed
-            if is_needed and (provider not in self.revoke or now < profile["erasing"] + STOPPED_WITHIN):
+            is_needed, is_revocable = grant_id in needed, provider in self.revoke
+            if is_needed and not (is_revocable and now >= profile["erasing"] + STOPPED_WITHIN):
                 continue
-            is_followed = self.mailboxes.is_followed(uid, profile["accounts"].get(grant_id, ()))
-            if is_followed and is_needed:
-                continue  # it is not revoked, and nothing has to be stopped for it
-            if not is_followed and provider in self.revoke:
-                is_patient = is_needed or now < profile["erasing"] + REVOKED_WITHIN
-                if is_patient and provider in out_of_reach:
-                    continue
-                if not self._is_revoked(uid, grant_id, provider, is_needed, is_patient):
-                    out_of_reach.add(provider)
-                    continue
-            self.store.commit([Delete(doc.ref)])
-            went += 1
-            if went == GRANTS_AT_ONCE:
-                break
-        return went > 0, bool(out_of_reach)
+            routes = profile["accounts"].get(grant_id, ()) if is_revocable else ()
+            is_patient = is_needed or now < profile["erasing"] + REVOKED_WITHIN
+            found.append(_Grant(grant_id, provider, tuple(routes), is_needed, is_patient))
+        return sorted(found, key=lambda grant: (grant.is_needed, not grant.routes))
 
-    def _is_revoked(self, uid: str, grant_id: str, provider: str, is_needed: bool, is_patient: bool) -> bool:
-        """Give a grant's token back; False for what is worth waiting for. Raises ``StoreError``."""
-        try:
-            token = self.grants.last_token(uid, grant_id)
-            if token is not None:
-                self.revoke[provider](token)
-        except StoreError:
-            raise
-        except BrainstemError as error:
-            # With a grant that its provider will not take back a channel may yet be stopped.
-            if is_patient and (is_needed or not isinstance(error, ProviderRefused)):
-                _LOG.warning("revocation_postponed", "A grant could not be revoked now.", error)
-                return False
-            _LOG.warning("grant_not_revoked", "A grant was deleted, but not revoked.", error, provider=provider)
-        return True
+    def _end(self, uid: str, grant: _Grant, is_followed: bool | None) -> list[str]:
+        """Give a grant's token back; instead, the routes of one whose account has only now been learnt.
+
+        Raises provider errors, ``ConfigurationError``, ``StoreError``.
+        """
+        if not grant.routes:
+            try:
+                return [self.mailboxes.account(uid, grant.provider, grant.id)]
+            except ReauthRequired:
+                return []  # it has ended by itself
+        if is_followed is None:
+            raise ProviderUnavailable("Of a mailbox of somebody else's it is not known yet whose account it is.")
+        token = self.grants.last_token(uid, grant.id)
+        if token is not None:
+            self.revoke[grant.provider](token)
+        return []
 
     def _tell(self, uid: str) -> None:
         """Append ``account.deleted`` to the person's own stream and publish all that it holds; again, it is there already."""

@@ -11,11 +11,12 @@ from shared import refs
 from shared.adapters.embedded.clock import VirtualClock
 from shared.identity import logins
 from shared.identity.trail import Trail
+from shared.identity.uids import uid_apart, uid_of
 from shared.ports import Create, Update
 from shared.sets import embedded
 from shared.settings import Settings
 
-UID = "u_ann"
+UID = "u_" + "a2b3" * 6 + "cd"
 
 
 class Folder:
@@ -88,6 +89,19 @@ def test_who_it_is_is_said_before_a_role_is_given(folder: Folder, capsys: pytest
         "Email    'eve@example.org\\x1b[2K\\nu_ann is admin', which nobody has proven here",
         f"{UID} is service from the next access token on.",
     ]
+
+
+@pytest.mark.parametrize("uid", [uid_apart("https://clerk.example.com", "u1"), uid_of("user_demo"), "u_ann"])
+@pytest.mark.parametrize("role", ["admin", "owner"])
+def test_whom_another_issuer_signs_in_is_given_no_role_here(
+    folder: Folder, uid: str, role: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    profile = {"uid": uid, "email": None, "name": None, "created_at": 1.0, "rev": 1}
+    folder.ports.store.commit([Create(refs.user(uid), profile)])
+    assert folder.run(uid, role) == 2
+    assert "Their issuer says what role they have." in capsys.readouterr().err
+    assert folder.ports.store.get([refs.user(uid)])[refs.user(uid)].data == profile
+    assert Trail(folder.ports.store, folder.ports.clock).page(uid, None, 10)[0] == []
 
 
 def test_nobody_who_is_being_deleted_gets_a_role(folder: Folder) -> None:

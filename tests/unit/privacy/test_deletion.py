@@ -4,24 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from shared import refs
-from shared.errors import BrainstemError, Busy, ConfigurationError, InvalidRequest, ProviderRefused, ProviderUnavailable
+from shared.errors import (
+    BrainstemError,
+    Busy,
+    ConfigurationError,
+    InvalidRequest,
+    ProviderRefused,
+    ProviderUnavailable,
+    ReauthRequired,
+)
 from shared.events import types
 from shared.events.consume import Harness
 from shared.events.senders import Senders
-from shared.ports import Update
+from shared.mail.state import MailboxState, document
+from shared.ports import Create, Update
 from shared.privacy.erasure import LONGEST_REQUEST, REVOKED_WITHIN
 from shared.privacy.rescues import STUCK_AFTER
 from shared.privacy.tasks import DeletionTask, parse
+from shared.providers.base import Profile
 from tests.machine import UID
+from tests.provider import MemoryProvider
 from tests.unit.privacy.leaving_machine import ANN, LeavingMachine
 
 SHARE = 40
 """One point of so many in a run of this file, and the last ones; all of them have passed."""
+
+
+LATE = "google:1234567890"
+"""A grant that no mailbox names: its callback was late, or died before it connected the account."""
 
 
 class Crash(BaseException):
@@ -56,6 +73,13 @@ def leave(machine: LeavingMachine, around: Counting) -> None:
             machine.start(around)
 
 
+def with_a_grant_that_nobody_named(folder: Path) -> LeavingMachine:
+    machine = LeavingMachine(folder)
+    machine.settle_in()
+    machine.grants.put(UID, LATE, "google", "access", "refresh", 3600)
+    return machine
+
+
 def judge(machine: LeavingMachine) -> None:
     assert machine.is_gone(), machine.documents_left()
     assert machine.provider.channels == 0
@@ -67,8 +91,7 @@ def judge(machine: LeavingMachine) -> None:
 
 
 def calls_of_an_undisturbed_deletion(folder: Path) -> int:
-    machine, around = LeavingMachine(folder), Counting()
-    machine.settle_in()
+    machine, around = with_a_grant_that_nobody_named(folder), Counting()
     leave(machine, around)
     judge(machine)
     assert machine.told().count(machine.told()[-1]) == 1
@@ -77,8 +100,7 @@ def calls_of_an_undisturbed_deletion(folder: Path) -> int:
 
 def die_at(folder: Path, point: int) -> None:
     """Have the process die at one call of a deletion, and judge what came of it."""
-    machine, around = LeavingMachine(folder), Counting(point)
-    machine.settle_in()
+    machine, around = with_a_grant_that_nobody_named(folder), Counting(point)
     leave(machine, around)
     assert around.calls >= point
     judge(machine)
@@ -195,6 +217,108 @@ def test_a_provider_that_refuses_to_revoke_is_not_asked_again(machine: LeavingMa
     machine.run(LONGEST_REQUEST + 120)
     assert machine.revoked == []
     assert machine.is_gone()
+
+
+def late_grants(machine: LeavingMachine) -> list[str]:
+    return [ref for ref in machine.documents_left() if ref.endswith(f"/grants/{LATE}")]
+
+
+def test_a_grant_that_came_behind_the_fence_is_revoked_once_its_account_is_known(machine: LeavingMachine) -> None:
+    machine.deletion.begin(ANN)
+    machine.erasure.step(DeletionTask(UID, machine.store.get([refs.user(UID)])[refs.user(UID)].data["erasing"], 0))
+    machine.grants.put(UID, LATE, "google", "access", "late", 3600)
+    machine.refusing = [ProviderUnavailable()] * 5
+    asked = machine.provider.calls["profile"]
+    machine.run(4 * 3600)
+    assert sorted(machine.revoked) == ["late", "refresh"]
+    assert machine.provider.calls["profile"] == asked + 1, "it is noted whose it is"
+    assert machine.is_gone()
+
+
+def test_a_grant_whose_account_cannot_be_learnt_is_asked_for_a_day_and_then_deleted_unrevoked(
+    machine: LeavingMachine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked: list[float] = []
+
+    def away(provider: MemoryProvider, access: object) -> Profile:
+        asked.append(provider.clock.now())
+        raise ProviderUnavailable
+
+    monkeypatch.setattr(MemoryProvider, "profile", away)
+    machine.grants.put(UID, LATE, "google", "access", "late", 3600)
+    machine.deletion.begin(ANN)
+    machine.run(REVOKED_WITHIN - 600)
+    assert late_grants(machine)
+    assert 10 < len(asked) < 50, "more and more rarely"
+    machine.run(2 * 3600)
+    assert machine.is_gone()
+    assert machine.revoked == ["refresh"]
+    assert "deleted, but not revoked" in caplog.text
+
+
+@pytest.mark.parametrize(("trouble", "said"), [(ReauthRequired(), 0), (ProviderRefused(), 1)])
+def test_a_grant_that_its_provider_does_not_take_is_deleted_unrevoked_at_once(
+    machine: LeavingMachine,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    trouble: BrainstemError,
+    said: int,
+) -> None:
+    def refuse(*_: object) -> Profile:
+        raise trouble
+
+    monkeypatch.setattr(MemoryProvider, "profile", refuse)
+    if isinstance(trouble, ReauthRequired):
+        monkeypatch.setattr(MemoryProvider, "refresh", refuse)
+    machine.grants.put(UID, LATE, "google", "access", "late", 3600)
+    machine.deletion.begin(ANN)
+    machine.run(60)
+    assert not late_grants(machine)
+    assert machine.revoked == ["refresh"]
+    assert caplog.text.count("deleted, but not revoked") == said
+
+
+def bobs(machine: LeavingMachine, **what: Any) -> str:
+    """Somebody else's mailbox that nothing moves; answers its document."""
+    name = refs.mailbox_id("bob", "primary", what.get("provider", "GOOGLE"))
+    state = replace(MailboxState(name, "bob", "GOOGLE", "primary", "google:1", created_at=1.0, updated_at=1.0), **what)
+    machine.store.commit([Create(state.ref, document(state))])
+    return state.ref
+
+
+@pytest.mark.parametrize("status", ["connecting", "rate_limited"])
+def test_while_a_mailbox_of_somebody_else_has_no_address_a_revocation_waits_for_a_day(
+    machine: LeavingMachine, status: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    ref = bobs(machine, status=status)
+    machine.deletion.begin(ANN)
+    machine.run(REVOKED_WITHIN - 600)
+    assert [ref for ref in machine.documents_left() if "/grants/" in ref]
+    machine.run(2 * 3600)
+    assert refs.user(UID) not in machine.documents_left()
+    assert machine.revoked == []
+    assert "deleted, but not revoked" in caplog.text
+    assert ref in machine.documents_left()
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        {"status": "reauth_required"},
+        {"status": "error"},
+        {"status": "disconnected"},
+        {"erasing": True},
+        {"address": "bob@example.org"},
+        {"provider": "MICROSOFT"},
+    ],
+)
+def test_a_mailbox_that_cannot_be_of_the_account_holds_no_revocation_up(
+    machine: LeavingMachine, what: dict[str, object]
+) -> None:
+    bobs(machine, **what)
+    machine.deletion.begin(ANN)
+    machine.run(60)
+    assert machine.revoked == ["refresh"]
 
 
 @pytest.mark.parametrize("bus", ["", "++", "-++", "++++"])

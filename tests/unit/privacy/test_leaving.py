@@ -14,10 +14,11 @@ from shared.adapters.embedded.tasks import NAME_SECONDS
 from shared.errors import ProviderUnavailable
 from shared.events import types
 from shared.identity.tokens import Principal
-from shared.ports import Write
+from shared.ports import Delete, Write
 from shared.privacy import erasure
 from shared.privacy.deletion import Deletion
 from shared.privacy.erasure import LONGEST_REQUEST, STOPPED_WITHIN
+from shared.privacy.tasks import DELETE
 from shared.providers.http.transport import Transport
 from tests.leaving import MAILS, LeavingWorld, alone, backfills, expect_nothing_left, tables_that_name
 from tests.world import ADDRESS, MAILBOX, OUTLOOK, UID
@@ -137,6 +138,33 @@ def test_whoever_signed_up_here_loses_logins_and_sessions_and_may_sign_up_as_som
     assert (status, another["user"]["user_id"] != uid) == (201, True)
 
 
+def test_a_step_that_is_late_does_not_take_the_login_of_who_has_signed_up_since(world: LeavingWorld) -> None:
+    person = {"email": "eve@example.org", "password": "correct horse battery"}
+    uid = world.call("auth", "POST", "/api/auth/sign-up/email", person)[1]["user"]["user_id"]
+    Deletion(world.store, world.ports.tasks, world.clock, world.product._tombstones).begin(Principal(uid))
+
+    def step() -> int:
+        profile = world.store.inner.get([refs.user(uid)])[refs.user(uid)].data
+        task = {"uid": uid, "fenced_at": profile["erasing"], "turn": profile["turn"]}
+        return world.call("privacy", "POST", DELETE.removeprefix("/privacy"), task)[0]
+
+    struck: list[int] = []
+
+    def strike(writes: Sequence[Write]) -> None:
+        if not struck and any(isinstance(write, Delete) and write.ref.startswith("logins/") for write in writes):
+            struck.append(0)
+            struck[:] = [step(), world.call("auth", "POST", "/api/auth/sign-up/email", person)[0]]
+
+    assert step() == 200
+    world.store.before_commit = strike
+    assert step() == 409, "so the queue brings it back"
+    assert struck == [200, 201]
+    assert world.call("auth", "POST", "/api/auth/sign-in/email", person)[0] == 200
+    world.run(LONGEST_REQUEST + 60)
+    assert refs.user(uid) not in world.store.left()
+    assert world.call("auth", "POST", "/api/auth/sign-in/email", person)[0] == 200
+
+
 def test_a_link_to_consent_that_was_given_out_before_leads_nowhere(world: LeavingWorld) -> None:
     answer = world.call("oauth", "POST", "/oauth/google/start", {}, Authorization=f"Bearer {world.token}")[1]
     assert world.browser().open(answer["consent_url"]).forms
@@ -219,12 +247,96 @@ def test_a_grant_is_revoked_though_its_channel_cannot_be_stopped(
     assert alone(world)
 
 
-def settle_in_with_bob(world: LeavingWorld) -> None:
-    tokens = world.google.add_mailbox(ADDRESS)
-    world.settle_in()
+def as_bob_connects(world: LeavingWorld, address: str = ADDRESS) -> None:
+    tokens = world.google.add_mailbox(address)
     brought = {name: tokens[name] for name in ("access_token", "refresh_token", "expires_in")}
     assert world.as_bob("POST", "/mail/connect", {"provider": "google", **brought})[0] == 200
+
+
+def bobs_status(world: LeavingWorld) -> str:
+    """How Bob's mailbox is once every access token has expired that was given before."""
+    world.run(2 * 3600)
+    [mailbox] = world.as_bob("GET", "/mail/status")[1]["mailboxes"]
+    return str(mailbox["status"])
+
+
+def settle_in_with_bob(world: LeavingWorld) -> None:
+    world.settle_in()
+    as_bob_connects(world)
     world.run(300)
+
+
+def revocations(world: LeavingWorld) -> int:
+    return int(world.google.report()["requests"].get("revoke", 0))
+
+
+@pytest.mark.parametrize("has_died", [False, True])
+def test_whoever_leaves_before_an_account_was_named_does_not_end_it_for_somebody_else(
+    world: LeavingWorld, has_died: bool
+) -> None:
+    as_bob_connects(world)
+    world.run(60)
+    world.connect()
+    if has_died:  # as a callback may, between keeping the grant and connecting its account
+        world.product.accounts.erase(UID, MAILBOX)
+        world.run(5)
+        assert (grants(world).count("google"), world.store.query(queries.mailboxes_of(UID))) == (2, [])
+    assert world.leave() == 202
+    if not has_died:
+        world.fence_mailboxes()
+    world.run(60)
+    assert not [ref for ref in world.store.left() if ref.startswith(f"{refs.user(UID)}/grants/")]
+    world.run(LONGEST_REQUEST + 60)
+    assert refs.user(UID) not in world.store.left()
+    assert revocations(world) == 0
+    assert bobs_status(world) == "live"
+
+
+def test_a_grant_whose_account_was_never_named_and_is_nobody_elses_is_revoked(world: LeavingWorld) -> None:
+    as_bob_connects(world, "bob@example.org")
+    world.run(60)
+    world.connect()
+    assert world.leave() == 202
+    world.fence_mailboxes()
+    world.run(30)
+    assert revocations(world) == 1
+    world.run(LONGEST_REQUEST + 60)
+    assert refs.user(UID) not in world.store.left()
+    assert bobs_status(world) == "live"
+
+
+def test_tokens_that_were_brought_and_not_tried_yet_are_not_taken_for_the_mailboxs_account(world: LeavingWorld) -> None:
+    as_bob_connects(world, "bob@example.org")
+    world.connect()
+    world.run(60)
+    tokens = world.google.add_mailbox("bob@example.org")
+    brought = {name: tokens[name] for name in ("access_token", "refresh_token", "expires_in")}
+    assert world.api("POST", "/mail/connect", {"provider": "google", **brought})
+    assert world.leave() == 202
+    world.fence_mailboxes()
+    world.run(LONGEST_REQUEST + 60)
+    assert refs.user(UID) not in world.store.left()
+    assert revocations(world) == 1, "of her own"
+    assert bobs_status(world) == "live"
+
+
+def test_nobody_loses_an_account_that_their_own_mailbox_has_not_named_yet(
+    world: LeavingWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.connect()
+    world.run(60)
+    with monkeypatch.context() as patch:
+        tried = out_of_reach(patch, "profile")
+        as_bob_connects(world)
+        world.run(5)
+        assert tried
+        assert world.leave() == 202
+        world.run(60)
+        assert grants(world) == ["google", "google"]
+        patch.undo()
+    assert bobs_status(world) == "live"
+    assert revocations(world) == 0
+    assert refs.user(UID) not in world.store.left()
 
 
 def test_of_two_who_leave_one_account_neither_leaves_its_revocation_to_the_other(
