@@ -35,8 +35,8 @@ from tests.soak.records import Records
 Tell = Callable[[Note], None]
 
 HOUR = 3600.0
-TRAFFIC_HOURS = 2.0
-REST_HOURS = 3.0
+TRAFFIC_HOURS = 1.0
+REST_HOURS = 2.0
 BETWEEN_CONNECTS = 5.0
 SHARE_OF_CHANGES = 0.05
 """Changes while it is followed, as a share of the mails that were there."""
