@@ -39,7 +39,11 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a job. ``memory`` are samples in MB, one for so many events; ``resting`` those of the hours after."""
+    """What became of a job.
+
+    ``memory`` are samples in MB, one for so many events or changes; in a town those since everybody was connected.
+    ``resting`` are those of the hours after.
+    """
 
     job: Job
     expected: int = 0

@@ -141,6 +141,9 @@ class Soaked(Strained):
             self.run(BETWEEN_CONNECTS)
             self.note("following", int(self.clock.now() - begun), int(end - begun), sample=True)
         self.run(120)
+        if len(people) > 1:
+            # Each mailbox that is followed has its place in memory; the question is what comes on top of them all.
+            self.memory.clear()
         waiting = [uid for uid, count in self.changes.items() for _ in range(count)]
         self.random.shuffle(waiting)
         step = TRAFFIC_HOURS * HOUR / len(waiting)
@@ -150,6 +153,7 @@ class Soaked(Strained):
             self.traffic[uid].change()
             self.run(step)
             if number % 10 == 0:
+                self.memory.append(resident())
                 self.note("following", int(self.clock.now() - begun), int(end - begun), sample=True)
         self.bus.down = False
         while self.clock.now() < end:
